@@ -1,0 +1,2 @@
+//! The `causeway` binary: every process and every user command.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Other clusters' etcd: connection lifecycle, handshake, validation, per-cluster reflectors.

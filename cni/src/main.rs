@@ -1,0 +1,2 @@
+//! The CNI plugin: a small synchronous binary.
+fn main() {}

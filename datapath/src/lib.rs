@@ -1,0 +1,1 @@
+//! Desired rows become eBPF maps, links, routes and devices.

@@ -1,0 +1,1 @@
+//! Labels to identity numbers and back, over the kvstore.

@@ -1,0 +1,1 @@
+//! Node CIDRs and pod addresses.

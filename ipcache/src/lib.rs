@@ -1,0 +1,1 @@
+//! Every source's claim about a prefix, and the one winning row.

@@ -1,0 +1,1 @@
+//! Kubernetes objects from a manifest directory become tables.

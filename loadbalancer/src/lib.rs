@@ -1,0 +1,1 @@
+//! Services and backends become frontends and slots.

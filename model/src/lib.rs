@@ -1,0 +1,1 @@
+//! Vocabulary: the nouns of Cilium, without I/O, serde or async.

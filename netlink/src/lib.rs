@@ -1,0 +1,1 @@
+//! Synchronous links, addresses, routes, neighbours and namespaces.

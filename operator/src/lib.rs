@@ -1,0 +1,1 @@
+//! The operator process: heartbeat, cluster-config, global services, leader election.

@@ -1,0 +1,1 @@
+//! Rules and a selector cache become policy map rows.

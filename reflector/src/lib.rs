@@ -1,0 +1,1 @@
+//! An etcd prefix becomes a table, a table becomes an etcd prefix.

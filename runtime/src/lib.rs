@@ -1,0 +1,1 @@
+//! Process skeleton: arguments, logging, admin server, metrics, readiness, task owner.

@@ -1,0 +1,1 @@
+//! Typed tables, indexes, snapshots, watch, change iterators, disk snapshots; the reconciler engine.

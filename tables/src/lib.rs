@@ -1,0 +1,1 @@
+//! The tables that two crates share, one file each.

@@ -1,0 +1,1 @@
+//! Cilium's bytes in etcd: every key path and value codec, both directions.

@@ -1,0 +1,2 @@
+//! Set-up, eBPF build, demo, test, bench, tidy.
+fn main() {}
