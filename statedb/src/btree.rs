@@ -20,11 +20,14 @@ pub struct Tree<K, V> {
     len: usize,
 }
 
+/// A child with a lower bound of its keys.
+type Child<K, V> = (K, Arc<Node<K, V>>);
+
 #[derive(Debug, Clone)]
 enum Node<K, V> {
     Leaf(Vec<(K, V)>),
-    /// Each child with a lower bound of its keys; the first child's bound is not looked at.
-    Inner(Vec<(K, Arc<Node<K, V>>)>),
+    /// The first child's bound is not looked at.
+    Inner(Vec<Child<K, V>>),
 }
 
 // === impl Tree ===
@@ -243,7 +246,7 @@ fn merge<K: Ord + Clone, V: Clone>(children: &mut Vec<(K, Arc<Node<K, V>>)>, at:
 /// Entries of a [`Tree`], ascending.
 #[derive(Debug)]
 pub struct Iter<'a, K, V> {
-    stack: Vec<std::slice::Iter<'a, (K, Arc<Node<K, V>>)>>,
+    stack: Vec<std::slice::Iter<'a, Child<K, V>>>,
     leaf: std::slice::Iter<'a, (K, V)>,
 }
 

@@ -46,12 +46,12 @@ impl<R: Row> Changes<R> {
     /// The changes since the last call in the order of their revisions, one for each key that differs.
     ///
     /// A row written and deleted between two calls shows as one deletion.
-    pub fn next(&mut self) -> Vec<Change<R>> {
-        self.next_with_snapshot().0
+    pub fn drain(&mut self) -> Vec<Change<R>> {
+        self.drain_with_snapshot().0
     }
 
-    /// As [`next`](Self::next), with the version of the table up to which the changes lead.
-    pub fn next_with_snapshot(&mut self) -> (Vec<Change<R>>, Snapshot<R>) {
+    /// As [`drain`](Self::drain), with the version of the table up to which the changes lead.
+    pub fn drain_with_snapshot(&mut self) -> (Vec<Change<R>>, Snapshot<R>) {
         let snapshot = self.reader.snapshot();
         let state = &snapshot.0;
         let after = self.seen;

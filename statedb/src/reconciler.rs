@@ -97,7 +97,7 @@ impl<R: Row> Handle<R> {
 pub async fn run<R: Row>(reader: Reader<R>, mut target: impl Target<R>, handle: Handle<R>) {
     let mut changes = reader.changes();
     loop {
-        let (batch, live) = changes.next_with_snapshot();
+        let (batch, live) = changes.drain_with_snapshot();
         handle.0.lock().handle_changes(Instant::now(), &batch);
         loop {
             let due = handle.0.lock().poll_batch(Instant::now(), &live);

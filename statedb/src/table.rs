@@ -267,7 +267,7 @@ mod tests {
             Change::Upsert(row) => format!("+{}/{}", row.name, row.owner),
             Change::Delete(row) => format!("-{}", row.name),
         };
-        changes.next().iter().map(show).collect()
+        changes.drain().iter().map(show).collect()
     }
 
     #[test]
@@ -300,7 +300,7 @@ mod tests {
         writer.upsert(pet("rex", "ann"));
         writer.delete(&"rex");
         assert_eq!(reader.snapshot().0.graveyard.len(), 1);
-        changes.next();
+        changes.drain();
         writer.upsert(pet("tom", "ann"));
         assert_eq!(reader.snapshot().0.graveyard.len(), 0);
     }

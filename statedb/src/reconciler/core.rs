@@ -243,7 +243,7 @@ mod tests {
         /// Lets `after` pass and answers one batch; the text is what was asked of the target.
         fn step(&mut self, after: Duration, answer: Result<(), &str>) -> String {
             self.now += after;
-            let changes = self.changes.next();
+            let changes = self.changes.drain();
             self.core.handle_changes(self.now, &changes);
             let batch = self.core.poll_batch(self.now, &self.reader.snapshot());
             let results = batch.iter().map(|_| answer.map_err(str::to_owned)).collect();
