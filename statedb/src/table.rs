@@ -144,6 +144,11 @@ impl<R: Row> Txn<R> {
         self.state.delete(key, self.bury)
     }
 
+    /// The revision of the table with what this transaction wrote so far.
+    pub fn revision(&self) -> u64 {
+        self.state.revision
+    }
+
     /// The row as this transaction sees it.
     pub fn get(&self, key: &R::Key) -> Option<&RowRef<R>> {
         self.state.rows.get(key)
