@@ -1,5 +1,6 @@
 //! An immutable version of a table.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::state::State;
@@ -43,6 +44,12 @@ impl<R: Row> Snapshot<R> {
     /// Rows from the first whose key is not below `start`, in the order of their keys.
     pub fn iter_from(&self, start: &R::Key) -> impl Iterator<Item = &RowRef<R>> {
         self.0.rows.iter_from(|key| key.cmp(start)).map(|(_, row)| row)
+    }
+
+    /// The neighbouring rows whose keys `at` calls `Equal`; it must be monotone over the order of keys.
+    pub fn range(&self, at: impl Fn(&R::Key) -> Ordering) -> impl Iterator<Item = &RowRef<R>> {
+        let rows = self.0.rows.iter_from(&at);
+        rows.take_while(move |(key, _)| at(key) == Ordering::Equal).map(|(_, row)| row)
     }
 
     /// Rows under `key` of the secondary index `index`.
