@@ -22,10 +22,8 @@ pub struct Endpoint {
     pub id: u16,
     /// [`EndpointFlags`].
     pub flags: u16,
-    /// Inside the pod.
-    pub mac: [u8; 6],
-    /// Host side.
-    pub node_mac: [u8; 6],
+    /// Destination and source of frames that enter the pod: its own MAC, then its host side's.
+    pub macs: [u8; 12],
     /// The only sources it may use; zero for none.
     pub addr4: Addr4,
     pub addr6: Addr6,

@@ -6,6 +6,7 @@
 
 use crate::{
     fault::{Fault, fault},
+    maps::CT_SCRATCH,
     packet::{FIN, Icmp, Packet, RST, SYN, TCP},
     parse::Parse,
     skb::Skb,
@@ -28,8 +29,8 @@ pub struct Flow {
     pub state: u8,
     /// Monitors at medium aggregation want to know of this packet.
     pub report: bool,
-    /// The live entry; `None` when the flow is new or only related to one.
-    pub entry: Option<*mut CtEntry>,
+    /// The reverse translation that the entry names.
+    pub rev_nat: u16,
 }
 
 impl Flow {
@@ -45,33 +46,53 @@ impl Flow {
     }
 }
 
-/// Looks the packet up at the endpoint it reaches (`ingress`) or leaves.
+/// Looks the packet up at the endpoint it reaches (`ingress`) or leaves. `rev_nat` is the service
+/// it was just translated for; an established flow takes it over, because the same tuple may be
+/// used through a service now and directly then.
 #[inline(always)]
-pub fn lookup<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, now: u32) -> Flow {
+pub fn lookup<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now: u32) -> Flow {
+    let flow = find(skb, packet, ingress, rev_nat, now);
+    Flow {
+        state: skb.forget(u32::from(flow.state)) as u8,
+        report: skb.forget(u32::from(flow.report)) & 1 != 0,
+        rev_nat: skb.forget(u32::from(flow.rev_nat)) as u16,
+    }
+}
+
+#[inline(always)]
+fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now: u32) -> Flow {
     let (forward, reverse) = if ingress { (CtScope::IN, CtScope::OUT) } else { (CtScope::OUT, CtScope::IN) };
-    if let Some(entry) = F::ct().get_ptr_mut(packet.key(forward)) {
+    if let Some(entry) = F::ct().get_ptr_mut(&packet.key(forward)) {
         if live(entry, now) && !reopens(entry, packet) {
-            let report = touch(entry, packet, false, false, now);
-            return Flow { state: FlowState::ESTABLISHED, report, entry: Some(entry) };
-        }
-    } else {
-        let key = packet.reverse_key(reverse);
-        if let Some(entry) = F::ct().get_ptr_mut(&key) {
-            if live(entry, now) {
-                if reopens(entry, packet) {
-                    // The old flow's entry would take the answers of the new one for its own.
-                    let _ = F::ct().remove(&key);
-                } else {
-                    let report = touch(entry, packet, true, false, now);
-                    return Flow { state: FlowState::REPLY, report, entry: Some(entry) };
+            let report = touch(skb, entry, packet, false, false, now);
+            if !ingress {
+                // SAFETY: a live map value.
+                unsafe {
+                    if (*entry).rev_nat != rev_nat {
+                        (*entry).rev_nat = rev_nat;
+                    }
                 }
             }
-        }
-        if packet.icmp == Icmp::Error && related::<F>(skb, packet, ingress, now) {
-            return Flow { state: FlowState::RELATED, report: true, entry: None };
+            return Flow { state: FlowState::ESTABLISHED, report, rev_nat };
         }
     }
-    Flow { state: FlowState::NEW, report: true, entry: None }
+    let key = packet.reverse_key(reverse);
+    if let Some(entry) = F::ct().get_ptr_mut(&key) {
+        if live(entry, now) {
+            if reopens(entry, packet) {
+                // The old flow's entry would take the answers of the new one for its own.
+                let _ = F::ct().remove(&key);
+            } else {
+                let report = touch(skb, entry, packet, true, false, now);
+                // SAFETY: a live map value.
+                return Flow { state: FlowState::REPLY, report, rev_nat: unsafe { (*entry).rev_nat } };
+            }
+        }
+    }
+    if packet.icmp == Icmp::Error && related::<F>(skb, packet, ingress, now) {
+        return Flow { state: FlowState::RELATED, report: true, rev_nat: 0 };
+    }
+    Flow { state: FlowState::NEW, report: true, rev_nat: 0 }
 }
 
 /// Is there a live flow of this endpoint that the carried header belongs to? It travelled against
@@ -94,17 +115,36 @@ fn related<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, now: u32) -> b
     }
 }
 
+/// What the maker of an entry knows.
+#[derive(Clone, Copy)]
+pub struct Seed {
+    pub scope: u8,
+    pub flags: u16,
+    pub rev_nat: u16,
+    pub backend_id: u32,
+    pub src_identity: u32,
+}
+
 /// Makes the entry of a new flow.
 #[inline(always)]
-pub fn create<F: Parse>(packet: &Packet<F>, scope: u8, now: u32, seed: CtEntry) -> Result<(), Fault> {
-    let mut entry = seed;
+pub fn create<F: Parse>(skb: Skb, packet: &Packet<F>, now: u32, seed: Seed) -> Result<(), Fault> {
+    let Some(scratch) = CT_SCRATCH.get_ptr_mut(0) else { return Err(fault!(CT_INSERTION_FAILED)) };
+    let mut flags = seed.flags;
+    let life = advance(skb, &mut flags, packet, false, seed.scope == CtScope::SERVICE);
+    // SAFETY: this CPU's scratch; no other program runs on it before the insertion copied it.
+    let entry = unsafe { &mut *scratch };
     entry.packets = 1;
     entry.bytes = u64::from(packet.len);
-    entry.lifetime = now;
-    entry.tcp_forward = packet.tcp_flags;
+    entry.lifetime = now + life;
+    entry.flags = flags;
+    entry.rev_nat = seed.rev_nat;
+    entry.backend_id = seed.backend_id;
+    entry.src_identity = seed.src_identity;
     entry.reported_forward = now;
-    entry.lifetime = now + advance(&mut entry.flags, packet, false, scope == CtScope::SERVICE);
-    match F::ct().insert(packet.key(scope), entry, 0) {
+    entry.reported_reply = 0;
+    entry.tcp_forward = packet.tcp_flags;
+    entry.tcp_reply = 0;
+    match F::ct().insert(&packet.key(seed.scope), &*entry, 0) {
         Ok(()) => Ok(()),
         Err(_) => Err(fault!(CT_INSERTION_FAILED)),
     }
@@ -127,14 +167,21 @@ pub fn reopens<F: Parse>(entry: *mut CtEntry, packet: &Packet<F>) -> bool {
 /// Accounts a packet of a known flow; true when monitors should hear of it. `one_sided` entries
 /// see the opening side only, so its FIN ends them.
 #[inline(always)]
-pub fn touch<F: Parse>(entry: *mut CtEntry, packet: &Packet<F>, reply: bool, one_sided: bool, now: u32) -> bool {
+pub fn touch<F: Parse>(
+    skb: Skb,
+    entry: *mut CtEntry,
+    packet: &Packet<F>,
+    reply: bool,
+    one_sided: bool,
+    now: u32,
+) -> bool {
     // SAFETY: as in `live`. Races with another CPU lose a count or a tick, nothing else.
     let entry = unsafe { &mut *entry };
     entry.packets += 1;
     entry.bytes += u64::from(packet.len);
     let was_closed = entry.flags & CtFlags::CLOSED == CtFlags::CLOSED;
     let mut flags = entry.flags;
-    let life = now + advance(&mut flags, packet, reply, one_sided);
+    let life = now + advance(skb, &mut flags, packet, reply, one_sided);
     // Equal values are not written again: a clean cache line is shared, a dirty one is not.
     if flags != entry.flags {
         entry.flags = flags;
@@ -160,7 +207,7 @@ pub fn touch<F: Parse>(entry: *mut CtEntry, packet: &Packet<F>, reply: bool, one
 
 /// Moves the TCP state and says how long the flow may now stay silent.
 #[inline(always)]
-fn advance<F: Parse>(flags: &mut u16, packet: &Packet<F>, reply: bool, one_sided: bool) -> u32 {
+fn advance<F: Parse>(skb: Skb, flags: &mut u16, packet: &Packet<F>, reply: bool, one_sided: bool) -> u32 {
     if packet.proto != TCP {
         return CtTimeouts::ANY;
     }
@@ -172,6 +219,7 @@ fn advance<F: Parse>(flags: &mut u16, packet: &Packet<F>, reply: bool, one_sided
     } else if packet.tcp_flags & FIN != 0 {
         *flags |= if reply { CtFlags::REPLY_CLOSING } else { CtFlags::FORWARD_CLOSING };
     }
+    *flags = skb.forget(u32::from(*flags)) as u16;
     if *flags & CtFlags::CLOSED == CtFlags::CLOSED {
         CtTimeouts::CLOSE
     } else if *flags & CtFlags::SEEN_NON_SYN != 0 {

@@ -1,20 +1,18 @@
 //! The last steps to a local pod: its own conntrack, its ingress policy, its door.
 
 use crate::{
-    ct,
+    ct::{self, Seed},
     event::{self, Scene},
     fault::{Fault, fault},
     lb, metrics,
-    nat::Rewrite,
+    nat::{self, Rewrite},
     packet::Packet,
     parse::Parse,
     policy,
     skb::Skb,
 };
 use aya_ebpf::helpers::generated::bpf_redirect_peer;
-use ebpf_abi::{
-    CtEntry, CtFlags, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, SourceFile, TracePoint,
-};
+use ebpf_abi::{CtFlags, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, SourceFile, TracePoint};
 
 const FILE: SourceFile = SourceFile::Deliver;
 
@@ -35,21 +33,22 @@ pub fn admit<F: Parse + Rewrite>(
     if endpoint.flags & EndpointFlags::LOCKDOWN != 0 {
         return Err(fault!(ENDPOINT_NOT_READY));
     }
-    let flow = ct::lookup(skb, packet, true, now);
+    let flow = ct::lookup(skb, packet, true, 0, now);
     scene.state = flow.state;
     if flow.wants_policy() {
         policy::enforce(skb, scene, packet, endpoint.identity, source, false, flow.is_new())?;
         if flow.is_new() {
             let flags = if from_tunnel { CtFlags::FROM_TUNNEL } else { 0 };
-            ct::create(packet, CtScope::IN, now, CtEntry { src_identity: source, flags, ..CtEntry::default() })?;
+            ct::create(
+                skb,
+                packet,
+                now,
+                Seed { scope: CtScope::IN, flags, rev_nat: 0, backend_id: 0, src_identity: source },
+            )?;
         }
     } else if flow.state == FlowState::REPLY {
-        if let Some(entry) = flow.entry {
-            // SAFETY: the live map value that the lookup returned.
-            let rev_nat = unsafe { (*entry).rev_nat };
-            if rev_nat != 0 {
-                lb::untranslate(skb, packet, rev_nat)?;
-            }
+        if flow.rev_nat != 0 {
+            lb::untranslate(skb, packet, flow.rev_nat)?;
         }
     }
     metrics::count(FORWARDED, Direction::INGRESS, packet.len);
@@ -83,9 +82,9 @@ pub fn enter<F: Parse + Rewrite>(
     if !F::decrement(&mut packet.header) {
         return Err(fault!(TTL_EXCEEDED));
     }
-    if !F::write_l2_l3(skb, &packet.header, endpoint) {
-        return Err(fault!(WRITE_ERROR));
-    }
+    packet.dirty = true;
+    nat::flush(skb, packet)?;
+    nat::write_macs(skb, endpoint)?;
     event::handed_on(skb, scene, TracePoint::TO_LXC, report);
     // SAFETY: plain numbers; this is an ingress hook.
     Ok(unsafe { bpf_redirect_peer(endpoint.ifindex, 0) } as i32)

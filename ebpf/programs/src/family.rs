@@ -24,6 +24,8 @@ pub trait Family: Copy + 'static {
     fn services() -> &'static Services<ServiceKey<Self::Addr>>;
     fn backends() -> &'static Backends<Self::Addr>;
     fn reverse_nats() -> &'static ReverseNats<Self::Addr>;
+    fn saddr(header: &Self::Header) -> Self::Addr;
+    fn daddr(header: &Self::Header) -> Self::Addr;
     /// The address this endpoint may send from.
     fn own(endpoint: &Endpoint) -> Self::Addr;
     fn router() -> Self::Addr;
@@ -110,6 +112,14 @@ impl Family for V4 {
     map_accessors!(Addr4, ENDPOINTS4, IPCACHE4, IPCACHE_LPM4, CT4, SERVICES4, BACKENDS4, REVERSE_NAT4);
 
     #[inline(always)]
+    fn saddr(header: &Header4) -> Addr4 {
+        header.saddr
+    }
+    #[inline(always)]
+    fn daddr(header: &Header4) -> Addr4 {
+        header.daddr
+    }
+    #[inline(always)]
     fn own(endpoint: &Endpoint) -> Addr4 {
         endpoint.addr4
     }
@@ -145,6 +155,14 @@ impl Family for V6 {
 
     map_accessors!(Addr6, ENDPOINTS6, IPCACHE6, IPCACHE_LPM6, CT6, SERVICES6, BACKENDS6, REVERSE_NAT6);
 
+    #[inline(always)]
+    fn saddr(header: &Header6) -> Addr6 {
+        header.saddr
+    }
+    #[inline(always)]
+    fn daddr(header: &Header6) -> Addr6 {
+        header.daddr
+    }
     #[inline(always)]
     fn own(endpoint: &Endpoint) -> Addr6 {
         endpoint.addr6

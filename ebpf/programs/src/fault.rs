@@ -44,6 +44,7 @@ pub(crate) use fault;
 /// Counts, reports and drops.
 #[inline(always)]
 pub fn drop_packet(skb: Skb, scene: &Scene, fault: Fault) -> i32 {
+    let fault = Fault(skb.forget(fault.0));
     metrics::count(fault.code(), scene.direction, skb.len());
     event::dropped(skb, scene, fault);
     ACT_SHOT

@@ -1,7 +1,7 @@
 //! ClusterIP services, packet by packet.
 
 use crate::{
-    ct,
+    ct::{self, Seed},
     fault::{Fault, fault},
     nat::{self, Rewrite, Side},
     packet::{Packet, TCP, UDP},
@@ -9,7 +9,7 @@ use crate::{
     skb::Skb,
 };
 use aya_ebpf::helpers::generated::bpf_get_prandom_u32;
-use ebpf_abi::{Backend, BackendState, CtEntry, CtScope, ServiceEntry, ServiceKey, SourceFile};
+use ebpf_abi::{Backend, BackendState, CtScope, ServiceEntry, ServiceKey, SourceFile};
 
 const FILE: SourceFile = SourceFile::Lb;
 
@@ -24,7 +24,7 @@ pub struct Translation {
 /// Turns a ClusterIP into a backend.
 #[inline(always)]
 pub fn translate<F: Parse + Rewrite>(skb: Skb, packet: &mut Packet<F>, now: u32) -> Result<Translation, Fault> {
-    let mut key = ServiceKey { addr: packet.daddr, port: 0, slot: 0, proto: 0, scope: 0, pad: 0 };
+    let mut key = ServiceKey { addr: packet.daddr(), port: 0, slot: 0, proto: 0, scope: 0, pad: 0 };
     // SAFETY: values are copied before any other operation on the map.
     if unsafe { F::services().get(&key) }.is_none() {
         return Ok(Translation { rev_nat: 0, hairpin: false });
@@ -37,11 +37,11 @@ pub fn translate<F: Parse + Rewrite>(skb: Skb, packet: &mut Packet<F>, now: u32)
     // SAFETY: as above.
     let Some(service) = (unsafe { F::services().get(&key) }) else { return Err(fault!(NO_BACKEND)) };
     let service = *service;
-    let backend = match remembered(packet, &service, now) {
+    let backend = match remembered(skb, packet, &service, now) {
         Some(backend) => backend,
-        None => choose(packet, &mut key, &service, now)?,
+        None => choose(skb, packet, &mut key, &service, now)?,
     };
-    let hairpin = backend.addr == packet.saddr;
+    let hairpin = backend.addr == packet.saddr();
     nat::rewrite(skb, packet, Side::Destination, backend.addr, backend.port)?;
     if hairpin {
         let port = packet.sport;
@@ -52,7 +52,7 @@ pub fn translate<F: Parse + Rewrite>(skb: Skb, packet: &mut Packet<F>, now: u32)
 
 /// The backend this flow was given, if it still exists and may go on.
 #[inline(always)]
-fn remembered<F: Parse>(packet: &Packet<F>, service: &ServiceEntry, now: u32) -> Option<Backend<F::Addr>> {
+fn remembered<F: Parse>(skb: Skb, packet: &Packet<F>, service: &ServiceEntry, now: u32) -> Option<Backend<F::Addr>> {
     let entry = F::ct().get_ptr_mut(packet.key(CtScope::SERVICE))?;
     // SAFETY: a live map value.
     let (rev_nat, id) = unsafe { ((*entry).rev_nat, (*entry).backend_id) };
@@ -65,13 +65,14 @@ fn remembered<F: Parse>(packet: &Packet<F>, service: &ServiceEntry, now: u32) ->
     if backend.state != BackendState::ACTIVE && packet.is_syn() {
         return None;
     }
-    ct::touch(entry, packet, false, true, now);
+    ct::touch(skb, entry, packet, false, true, now);
     Some(backend)
 }
 
 /// A random slot; the choice is remembered.
 #[inline(always)]
 fn choose<F: Parse>(
+    skb: Skb,
     packet: &Packet<F>,
     key: &mut ServiceKey<F::Addr>,
     service: &ServiceEntry,
@@ -87,12 +88,8 @@ fn choose<F: Parse>(
     // SAFETY: as above.
     let Some(backend) = (unsafe { F::backends().get(id) }) else { return Err(fault!(NO_BACKEND)) };
     let backend = *backend;
-    ct::create(
-        packet,
-        CtScope::SERVICE,
-        now,
-        CtEntry { backend_id: id, rev_nat: service.rev_nat, ..CtEntry::default() },
-    )?;
+    let seed = Seed { scope: CtScope::SERVICE, flags: 0, rev_nat: service.rev_nat, backend_id: id, src_identity: 0 };
+    ct::create(skb, packet, now, seed)?;
     Ok(backend)
 }
 

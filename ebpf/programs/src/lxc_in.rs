@@ -1,7 +1,8 @@
 //! Everything a pod sends (tcx ingress of its host veth).
 
 use crate::{
-    ct, deliver, encap,
+    ct::{self, Seed},
+    deliver, encap,
     event::{self, Scene},
     family::{Family, V4, V6},
     fault::{Fault, drop_packet, fault},
@@ -15,10 +16,10 @@ use crate::{
     policy,
     skb::{ACT_OK, Skb},
 };
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
 use ebpf_abi::{
-    CtEntry, CtFlags, CtKey, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, Mark, SourceFile,
-    TracePoint, reserved,
+    CtFlags, CtKey, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, Mark, SourceFile, TracePoint,
+    reserved,
 };
 
 const FILE: SourceFile = SourceFile::LxcIn;
@@ -30,14 +31,25 @@ const ETHERTYPE_MIN: u16 = 0x0600;
 pub fn lxc_in(ctx: TcContext) -> i32 {
     let skb = Skb(ctx.skb.skb);
     match skb.ethertype() {
-        V4::ETHERTYPE => run::<V4>(skb),
-        V6::ETHERTYPE => run::<V6>(skb),
+        V4::ETHERTYPE => run4(skb.0),
+        V6::ETHERTYPE => run6(skb.0),
         ETHERTYPE_ARP => ACT_OK,
         other => {
             let fault = if other < ETHERTYPE_MIN { fault!(UNSUPPORTED_L2) } else { fault!(UNSUPPORTED_L3) };
             drop_packet(skb, &Scene::new(Direction::EGRESS, false), fault)
         }
     }
+}
+
+// A frame for each family: together they would exceed the stack.
+#[inline(never)]
+fn run4(skb: *mut __sk_buff) -> i32 {
+    run::<V4>(Skb(skb))
+}
+
+#[inline(never)]
+fn run6(skb: *mut __sk_buff) -> i32 {
+    run::<V6>(Skb(skb))
 }
 
 #[inline(always)]
@@ -62,22 +74,22 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
         return Err(fault!(ENDPOINT_NOT_READY));
     }
     let mut packet = F::parse(skb)?;
-    if packet.saddr != F::own(me) {
+    if packet.saddr() != F::own(me) {
         // Before it has an address, and on its own link, a pod may speak as every host does.
-        return if F::unbound(&packet.saddr) && F::on_link(&packet.daddr) {
+        return if F::unbound(&packet.saddr()) && F::on_link(&packet.daddr()) {
             Ok(ACT_OK)
         } else {
             Err(fault!(INVALID_SOURCE_IP))
         };
     }
-    if packet.icmp == Icmp::Neighbour && (F::on_link(&packet.daddr) || packet.daddr == F::router()) {
+    if packet.icmp == Icmp::Neighbour && (F::on_link(&packet.daddr()) || packet.daddr() == F::router()) {
         return Ok(ACT_OK);
     }
     if packet.proto == UDP && packet.dport == TUNNEL_PORT.load().to_be() {
         return Err(fault!(ENCAP_PROHIBITED));
     }
     let now = ct::now();
-    if packet.daddr == F::loopback() {
+    if packet.daddr() == F::loopback() {
         if let Some(action) = hairpin_reply(skb, scene, &mut packet, me, now)? {
             return Ok(action);
         }
@@ -87,33 +99,28 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
         return hairpin(skb, scene, &mut packet, me, service.rev_nat, now);
     }
     // SAFETY: as for the interface's row.
-    let local = unsafe { F::endpoints().get(packet.daddr) };
+    let local = unsafe { F::endpoints().get(packet.daddr()) };
     let (identity, tunnel) = match local {
         Some(endpoint) => (endpoint.identity, 0),
         None => {
-            let entry = ipcache::resolve::<F>(&packet.daddr);
+            let entry = ipcache::resolve::<F>(&packet.daddr());
             (entry.identity, entry.tunnel)
         }
     };
     scene.dst_identity = identity;
-    let flow = ct::lookup(skb, &packet, false, now);
+    let flow = ct::lookup(skb, &packet, false, service.rev_nat, now);
     scene.state = flow.state;
     if flow.wants_policy() {
         policy::enforce(skb, scene, &packet, me.identity, identity, true, flow.is_new())?;
-        match flow.entry {
-            // The same tuple may be used through a service now and directly then.
-            // SAFETY: the live map value that the lookup returned.
-            Some(entry) => unsafe {
-                if (*entry).rev_nat != service.rev_nat {
-                    (*entry).rev_nat = service.rev_nat;
-                }
-            },
-            None => ct::create(
-                &packet,
-                CtScope::OUT,
-                now,
-                CtEntry { rev_nat: service.rev_nat, src_identity: me.identity, ..CtEntry::default() },
-            )?,
+        if flow.is_new() {
+            let seed = Seed {
+                scope: CtScope::OUT,
+                flags: 0,
+                rev_nat: service.rev_nat,
+                backend_id: 0,
+                src_identity: me.identity,
+            };
+            ct::create(skb, &packet, now, seed)?;
         }
     }
     metrics::count(FORWARDED, Direction::EGRESS, packet.len);
@@ -149,12 +156,18 @@ fn hairpin<F: Parse + Rewrite>(
             if ct::live(entry, now) && unsafe { (*entry).rev_nat } == rev_nat && !ct::reopens(entry, packet) =>
         {
             scene.state = FlowState::ESTABLISHED;
-            ct::touch(entry, packet, false, false, now)
+            ct::touch(skb, entry, packet, false, false, now)
         }
         _ => {
             scene.state = FlowState::NEW;
-            let seed = CtEntry { rev_nat, src_identity: me.identity, flags: CtFlags::LOOPBACK, ..CtEntry::default() };
-            ct::create(packet, CtScope::IN, now, seed)?;
+            let seed = Seed {
+                scope: CtScope::IN,
+                flags: CtFlags::LOOPBACK,
+                rev_nat,
+                backend_id: 0,
+                src_identity: me.identity,
+            };
+            ct::create(skb, packet, now, seed)?;
             true
         }
     };
@@ -184,7 +197,7 @@ fn hairpin_reply<F: Parse + Rewrite>(
     scene.state = FlowState::REPLY;
     scene.dst_identity = me.identity;
     scene.to_endpoint = me.id;
-    let report = ct::touch(entry, packet, true, false, now);
+    let report = ct::touch(skb, entry, packet, true, false, now);
     lb::untranslate(skb, packet, rev_nat)?;
     let port = packet.dport;
     nat::rewrite(skb, packet, Side::Destination, F::own(me), port)?;

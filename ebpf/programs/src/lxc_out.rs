@@ -13,7 +13,7 @@ use crate::{
     parse::Parse,
     skb::{ACT_OK, Skb},
 };
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
 use ebpf_abi::{Direction, Endpoint, SourceFile, TracePoint};
 
 const FILE: SourceFile = SourceFile::LxcOut;
@@ -22,10 +22,21 @@ const FILE: SourceFile = SourceFile::LxcOut;
 pub fn lxc_out(ctx: TcContext) -> i32 {
     let skb = Skb(ctx.skb.skb);
     match skb.ethertype() {
-        V4::ETHERTYPE => run::<V4>(skb),
-        V6::ETHERTYPE => run::<V6>(skb),
+        V4::ETHERTYPE => run4(skb.0),
+        V6::ETHERTYPE => run6(skb.0),
         _ => ACT_OK,
     }
+}
+
+// A frame for each family: together they would exceed the stack.
+#[inline(never)]
+fn run4(skb: *mut __sk_buff) -> i32 {
+    run::<V4>(Skb(skb))
+}
+
+#[inline(never)]
+fn run6(skb: *mut __sk_buff) -> i32 {
+    run::<V6>(Skb(skb))
 }
 
 #[inline(always)]
@@ -52,8 +63,8 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
     let source = from_host::identity::<F>(skb, &packet)?;
     scene.src_identity = source;
     event::entered(skb, scene, TracePoint::FROM_STACK);
-    if packet.daddr != F::own(me) {
-        return if F::on_link(&packet.daddr) { Ok(ACT_OK) } else { Err(fault!(NO_LOCAL_CONTAINER)) };
+    if packet.daddr() != F::own(me) {
+        return if F::on_link(&packet.daddr()) { Ok(ACT_OK) } else { Err(fault!(NO_LOCAL_CONTAINER)) };
     }
     let report = deliver::admit(skb, scene, &mut packet, me, source, false, ct::now())?;
     nat::flush(skb, &packet)?;

@@ -21,8 +21,8 @@ pub type Backends<A> = ReadHash<u32, Backend<A>, LB_MAX>;
 pub type ReverseNats<A> = ReadHash<u16, ReverseNat<A>, LB_MAX>;
 
 macro_rules! maps {
-    ($($name:ident $symbol:literal: $ty:ty;)*) => {
-        $(#[btf_map(name = $symbol)] pub static $name: $ty = <$ty>::new();)*
+    ($($(#[$doc:meta])* $name:ident $symbol:literal: $ty:ty;)*) => {
+        $($(#[$doc])* #[btf_map(name = $symbol)] pub static $name: $ty = <$ty>::new();)*
     };
 }
 maps! {
@@ -44,5 +44,7 @@ maps! {
     REVERSE_NAT6 "reverse_nat6": ReverseNats<Addr6>;
     METRICS "metrics": PerCpuArray<Counter, METRIC_CELLS>;
     EVENTS "events": RingBuf<Event, EVENTS_BYTES>;
+    /// The entry under construction: 48 bytes that the stack does not have. Not pinned.
+    CT_SCRATCH "ct_scratch": PerCpuArray<CtEntry, 1>;
     CONFIG "config": Array<u64, { ConfigCell::COUNT }, FIXED_RO>;
 }

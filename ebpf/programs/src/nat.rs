@@ -27,8 +27,6 @@ pub trait Rewrite: Family {
     fn flush(skb: Skb, header: &Self::Header) -> bool;
     /// One hop less; false when there is none left.
     fn decrement(header: &mut Self::Header) -> bool;
-    /// Ethernet and IP header in one store.
-    fn write_l2_l3(skb: Skb, header: &Self::Header, endpoint: &Endpoint) -> bool;
 }
 
 /// Replaces address and port of one side. TCP and UDP only.
@@ -47,14 +45,8 @@ pub fn rewrite<F: Rewrite>(
     }
     packet.dirty = true;
     let (old, offset) = match side {
-        Side::Source => {
-            packet.saddr = addr;
-            (core::mem::replace(&mut packet.sport, port), packet.l4)
-        }
-        Side::Destination => {
-            packet.daddr = addr;
-            (core::mem::replace(&mut packet.dport, port), packet.l4 + 2)
-        }
+        Side::Source => (core::mem::replace(&mut packet.sport, port), packet.l4),
+        Side::Destination => (core::mem::replace(&mut packet.dport, port), packet.l4 + 2),
     };
     if old != port {
         // SAFETY: the verifier checks the context; offsets are checked by the kernel.
@@ -67,6 +59,12 @@ pub fn rewrite<F: Rewrite>(
         }
     }
     Ok(())
+}
+
+/// The MACs of a frame that enters the pod. They are stored straight from the map value.
+#[inline(always)]
+pub fn write_macs(skb: Skb, endpoint: &Endpoint) -> Result<(), Fault> {
+    if skb.store(0, &endpoint.macs) { Ok(()) } else { Err(fault!(WRITE_ERROR)) }
 }
 
 /// Writes the header where it was changed and the packet goes on with its L2 header as it is.
@@ -124,20 +122,6 @@ impl Rewrite for V4 {
         header.check = recheck(header.check, u32::from(old), u32::from(new));
         true
     }
-
-    #[inline(always)]
-    fn write_l2_l3(skb: Skb, header: &Header4, endpoint: &Endpoint) -> bool {
-        #[repr(C, packed(2))]
-        struct Frame {
-            dmac: [u8; 6],
-            smac: [u8; 6],
-            ethertype: u16,
-            header: Header4,
-        }
-        let frame =
-            Frame { dmac: endpoint.mac, smac: endpoint.node_mac, ethertype: V4::ETHERTYPE.to_be(), header: *header };
-        skb.store(0, &frame)
-    }
 }
 
 impl Rewrite for V6 {
@@ -171,19 +155,5 @@ impl Rewrite for V6 {
         }
         header.hops -= 1;
         true
-    }
-
-    #[inline(always)]
-    fn write_l2_l3(skb: Skb, header: &Header6, endpoint: &Endpoint) -> bool {
-        #[repr(C, packed(2))]
-        struct Frame {
-            dmac: [u8; 6],
-            smac: [u8; 6],
-            ethertype: u16,
-            header: Header6,
-        }
-        let frame =
-            Frame { dmac: endpoint.mac, smac: endpoint.node_mac, ethertype: V6::ETHERTYPE.to_be(), header: *header };
-        skb.store(0, &frame)
     }
 }

@@ -10,7 +10,7 @@ use crate::{
     parse::Parse,
     skb::{ACT_OK, Skb},
 };
-use aya_ebpf::{macros::classifier, programs::TcContext};
+use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
 use ebpf_abi::{Direction, FORWARDED, Mark, SourceFile, TracePoint, reserved};
 
 const FILE: SourceFile = SourceFile::OverlayIn;
@@ -19,10 +19,21 @@ const FILE: SourceFile = SourceFile::OverlayIn;
 pub fn overlay_in(ctx: TcContext) -> i32 {
     let skb = Skb(ctx.skb.skb);
     match skb.ethertype() {
-        V4::ETHERTYPE => run::<V4>(skb),
-        V6::ETHERTYPE => run::<V6>(skb),
+        V4::ETHERTYPE => run4(skb.0),
+        V6::ETHERTYPE => run6(skb.0),
         _ => drop_packet(skb, &Scene::new(Direction::INGRESS, false), fault!(UNSUPPORTED_L3)),
     }
+}
+
+// A frame for each family: together they would exceed the stack.
+#[inline(never)]
+fn run4(skb: *mut __sk_buff) -> i32 {
+    run::<V4>(Skb(skb))
+}
+
+#[inline(never)]
+fn run6(skb: *mut __sk_buff) -> i32 {
+    run::<V6>(Skb(skb))
 }
 
 #[inline(always)]
@@ -41,12 +52,12 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene) -> Result<i32, Fault> {
     event::entered(skb, scene, TracePoint::FROM_OVERLAY);
     let mut packet = F::parse(skb)?;
     // SAFETY: the row is replaced, not rewritten, and lives until the program ends.
-    if let Some(endpoint) = unsafe { F::endpoints().get(packet.daddr) } {
+    if let Some(endpoint) = unsafe { F::endpoints().get(packet.daddr()) } {
         return deliver::local(skb, scene, &mut packet, endpoint, identity, true, ct::now());
     }
     // Not a pod: the node itself, or nobody.
-    scene.dst_identity = ipcache::resolve::<F>(&packet.daddr).identity;
-    if scene.dst_identity != reserved::HOST && packet.daddr != F::router() {
+    scene.dst_identity = ipcache::resolve::<F>(&packet.daddr()).identity;
+    if scene.dst_identity != reserved::HOST && packet.daddr() != F::router() {
         return Err(fault!(NO_LOCAL_CONTAINER));
     }
     metrics::count(FORWARDED, Direction::INGRESS, packet.len);

@@ -24,8 +24,6 @@ pub enum Icmp {
 }
 
 pub struct Packet<F: Family> {
-    pub saddr: F::Addr,
-    pub daddr: F::Addr,
     /// Ports as conntrack sees them, network order.
     pub sport: u16,
     pub dport: u16,
@@ -43,6 +41,16 @@ pub struct Packet<F: Family> {
 }
 
 impl<F: Family> Packet<F> {
+    #[inline(always)]
+    pub fn saddr(&self) -> F::Addr {
+        F::saddr(&self.header)
+    }
+
+    #[inline(always)]
+    pub fn daddr(&self) -> F::Addr {
+        F::daddr(&self.header)
+    }
+
     /// The port policy compares: ICMP puts its type there.
     #[inline(always)]
     pub fn policy_port(&self) -> u16 {
@@ -58,8 +66,8 @@ impl<F: Family> Packet<F> {
     #[inline(always)]
     pub fn key(&self, scope: u8) -> CtKey<F::Addr> {
         CtKey {
-            daddr: self.daddr,
-            saddr: self.saddr,
+            daddr: self.daddr(),
+            saddr: self.saddr(),
             dport: self.dport,
             sport: self.sport,
             proto: self.proto,
@@ -71,8 +79,8 @@ impl<F: Family> Packet<F> {
     #[inline(always)]
     pub fn reverse_key(&self, scope: u8) -> CtKey<F::Addr> {
         CtKey {
-            daddr: self.saddr,
-            saddr: self.daddr,
+            daddr: self.saddr(),
+            saddr: self.daddr(),
             dport: self.sport,
             sport: self.dport,
             proto: self.proto,

@@ -37,7 +37,7 @@ impl Parse for V4 {
             return Err(fault!(FRAGMENT));
         }
         let l4 = parse_l4::<V4>(skb, header.proto, ETH + ihl)?;
-        Ok(l4.packet(header.saddr, header.daddr, skb.len(), header))
+        Ok(l4.packet(skb, header))
     }
 
     #[inline(always)]
@@ -84,7 +84,7 @@ impl Parse for V6 {
             return Err(fault!(INVALID_IPV6_EXTENSION));
         }
         let l4 = parse_l4::<V6>(skb, next, offset)?;
-        Ok(l4.packet(header.saddr, header.daddr, skb.len(), header))
+        Ok(l4.packet(skb, header))
     }
 
     #[inline(always)]
@@ -107,18 +107,21 @@ struct L4 {
 
 impl L4 {
     #[inline(always)]
-    fn packet<F: Family>(self, saddr: F::Addr, daddr: F::Addr, len: u32, header: F::Header) -> Packet<F> {
+    fn packet<F: Family>(self, skb: Skb, header: F::Header) -> Packet<F> {
+        let icmp = match skb.forget(self.icmp as u32) {
+            0 => Icmp::Tracked,
+            1 => Icmp::Error,
+            _ => Icmp::Neighbour,
+        };
         Packet {
-            saddr,
-            daddr,
-            sport: self.sport,
-            dport: self.dport,
-            proto: self.proto,
-            tcp_flags: self.tcp_flags,
-            icmp: self.icmp,
-            icmp_type: self.icmp_type,
-            l4: self.offset,
-            len,
+            sport: skb.forget(u32::from(self.sport)) as u16,
+            dport: skb.forget(u32::from(self.dport)) as u16,
+            proto: skb.forget(u32::from(self.proto)) as u8,
+            tcp_flags: skb.forget(u32::from(self.tcp_flags)) as u8,
+            icmp,
+            icmp_type: skb.forget(u32::from(self.icmp_type)) as u8,
+            l4: skb.forget(self.offset),
+            len: skb.len(),
             header,
             dirty: false,
         }

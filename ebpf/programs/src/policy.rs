@@ -15,11 +15,15 @@ use ebpf_abi::{MatchKind, POLICY_FULL_PREFIX, PolicyEntry, PolicyKey, PolicyLpmK
 
 const FILE: SourceFile = SourceFile::Policy;
 
+/// The row is one of identity 0.
+const ANY: u8 = 0x80;
+const NO_ROW: u8 = 0xff;
+
 struct Verdict {
     /// `None`: allowed.
     fault: Option<Fault>,
-    /// A [`MatchKind`].
-    matched: u8,
+    /// The chosen row's L4 prefix, with `ANY` for identity 0; or `NO_ROW`.
+    row: u8,
 }
 
 /// Checks the packet against policy set `set`.
@@ -37,11 +41,34 @@ pub fn enforce<F: Family>(
     let verdict = decide(set, remote, egress, packet.proto, port);
     let audited = verdict.fault.is_some() && AUDIT.load() != 0;
     if new || verdict.fault.is_some() {
-        event::verdict(skb, scene, verdict.fault, verdict.matched, audited, egress, packet.proto, port);
+        event::verdict(
+            skb,
+            scene,
+            verdict.fault,
+            matched(skb.forget(u32::from(verdict.row)) as u8),
+            audited,
+            egress,
+            packet.proto,
+            port,
+        );
     }
     match verdict.fault {
         Some(fault) if !audited => Err(fault),
         _ => Ok(()),
+    }
+}
+
+/// The [`MatchKind`] that an event names.
+#[inline(always)]
+fn matched(row: u8) -> u8 {
+    match row {
+        NO_ROW => MatchKind::NONE,
+        0 => MatchKind::L3_ONLY,
+        8 => MatchKind::L3_PROTO,
+        ANY => MatchKind::ALL,
+        specific if specific & ANY == 0 => MatchKind::L3_L4,
+        row if row == ANY | 8 => MatchKind::PROTO_ONLY,
+        _ => MatchKind::L4_ONLY,
     }
 }
 
@@ -52,7 +79,7 @@ fn decide(set: u32, remote: u32, egress: bool, proto: u8, dport: u16) -> Verdict
     // SAFETY: the map is one of maps; the verifier knows what the lookup returns.
     let rows = unsafe { bpf_map_lookup_elem((&raw const POLICY) as *mut c_void, (&raw const set) as *mut c_void) };
     if rows.is_null() {
-        return Verdict { fault: Some(fault!(NO_POLICY_CONFIG)), matched: MatchKind::NONE };
+        return Verdict { fault: Some(fault!(NO_POLICY_CONFIG)), row: NO_ROW };
     }
     let mut key = PolicyLpmKey {
         prefix_len: POLICY_FULL_PREFIX,
@@ -62,7 +89,7 @@ fn decide(set: u32, remote: u32, egress: bool, proto: u8, dport: u16) -> Verdict
     key.key.identity = 0;
     let any = row(rows, &key);
     let (chosen, specific) = match (exact, any) {
-        (None, None) => return Verdict { fault: Some(fault!(POLICY_DENIED)), matched: MatchKind::NONE },
+        (None, None) => return Verdict { fault: Some(fault!(POLICY_DENIED)), row: NO_ROW },
         (Some(row), None) => (row, true),
         (None, Some(row)) => (row, false),
         (Some(exact), Some(any)) => {
@@ -76,15 +103,7 @@ fn decide(set: u32, remote: u32, egress: bool, proto: u8, dport: u16) -> Verdict
     };
     // SAFETY: as above.
     let (deny, l4) = unsafe { ((*chosen).is_deny(), (*chosen).l4_prefix()) };
-    let matched = match (specific, l4) {
-        (true, 0) => MatchKind::L3_ONLY,
-        (true, 8) => MatchKind::L3_PROTO,
-        (true, _) => MatchKind::L3_L4,
-        (false, 0) => MatchKind::ALL,
-        (false, 8) => MatchKind::PROTO_ONLY,
-        (false, _) => MatchKind::L4_ONLY,
-    };
-    Verdict { fault: if deny { Some(fault!(POLICY_DENY)) } else { None }, matched }
+    Verdict { fault: if deny { Some(fault!(POLICY_DENY)) } else { None }, row: if specific { l4 } else { l4 | ANY } }
 }
 
 #[inline(always)]

@@ -70,6 +70,14 @@ impl Skb {
         }
     }
 
+    /// The same number, but the verifier no longer knows it. It follows every known value through
+    /// the rest of the program; where branches meet again, forgetting what told them apart lets it
+    /// verify the rest once instead of once per branch. Two reads of one field cost about 1 ns.
+    #[inline(always)]
+    pub fn forget(self, value: u32) -> u32 {
+        value.wrapping_add(self.len().wrapping_sub(self.len()))
+    }
+
     /// Makes the stack take the packet as addressed to this host, whatever its destination MAC.
     #[inline(always)]
     pub fn set_to_host(self) {
