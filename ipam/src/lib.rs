@@ -1,1 +1,10 @@
-//! Node CIDRs and pod addresses.
+//! Pod addresses out of the node's CIDRs, remembered across restarts.
+//!
+//! A [`Pool`] hands out addresses of one family; [`Ipam`] holds one for each family and a file that says who has what.
+//! It knows nothing of pods or endpoints: an owner is a name. Node CIDRs come from the caller.
+
+mod ipam;
+mod pool;
+
+pub use ipam::{Ipam, IpamError, Lease};
+pub use pool::{Exhausted, Pool};

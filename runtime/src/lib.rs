@@ -1,1 +1,22 @@
-//! Process skeleton: arguments, logging, admin server, metrics, readiness, task owner.
+//! The skeleton of every process: logging, signals, the owner of its tasks, readiness, metrics, the admin server.
+//!
+//! ```text
+//!   main ── Process::start ──> Tasks (spawn, notice death, drain) ── Readiness (handles) ── admin HTTP
+//!                  └── ends when a signal arrives or a task dies, and says which
+//! ```
+//! It knows nothing of Cilium, etcd or the kernel.
+
+mod admin;
+mod config;
+mod logging;
+pub mod metrics;
+mod readiness;
+mod signals;
+mod tasks;
+
+pub use admin::{AdminError, serve as serve_admin};
+pub use config::{ConfigDirError, read_config_dir};
+pub use logging::{LogFormat, LogOptions, init as init_logging};
+pub use readiness::{Readiness, Ready};
+pub use signals::terminated;
+pub use tasks::{Stopped, Tasks};

@@ -1,0 +1,307 @@
+//! Which claim about a prefix wins, and when its row may be written.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+
+use model::{EndpointId, NumericIdentity, Prefix, Source};
+use statedb::Snapshot;
+use tables::{Endpoint, Identity, IpClaim, IpcacheRow, Origin, PolicyProgress};
+
+/// One source's claim about a prefix.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Claim {
+    /// The identity behind the prefix.
+    pub identity: NumericIdentity,
+    /// The node to tunnel to.
+    pub tunnel_endpoint: Option<IpAddr>,
+    /// The encryption key index.
+    pub encrypt_key: u8,
+    /// Who claims.
+    pub origin: Origin,
+}
+
+/// A change of table `ipcache`.
+#[derive(Debug, Clone, PartialEq)]
+pub enum RowOp {
+    /// The row is new or differs.
+    Upsert(IpcacheRow),
+    /// The row goes.
+    Delete(Prefix),
+}
+
+/// The merge of all claims. Imported claims stay in their table; only local and node claims are held here.
+pub struct Core {
+    /// The addresses of the node we run on: what lies behind them needs no tunnel.
+    own_ips: Vec<IpAddr>,
+    endpoints: BTreeMap<Prefix, (EndpointId, Claim)>,
+    nodes: BTreeMap<Prefix, Vec<Claim>>,
+    rows: BTreeMap<Prefix, Origin>,
+    dirty: BTreeSet<Prefix>,
+    /// Prefixes whose winner's identity policy has yet to see.
+    waiting: BTreeMap<Prefix, NumericIdentity>,
+    conflicts: BTreeSet<Prefix>,
+}
+
+// === impl Core ===
+
+impl Core {
+    /// A merge that has seen nothing.
+    pub fn new(own_ips: Vec<IpAddr>) -> Self {
+        Self {
+            own_ips,
+            endpoints: BTreeMap::new(),
+            nodes: BTreeMap::new(),
+            rows: BTreeMap::new(),
+            dirty: BTreeSet::new(),
+            waiting: BTreeMap::new(),
+            conflicts: BTreeSet::new(),
+        }
+    }
+
+    /// A local endpoint is there, or (`None`) gone.
+    pub fn handle_endpoint(&mut self, id: EndpointId, row: Option<&Endpoint>, cluster: &model::ClusterName) {
+        let held: Vec<Prefix> = self.endpoints.iter().filter(|(_, (of, _))| *of == id).map(|(key, _)| *key).collect();
+        for prefix in held {
+            self.endpoints.remove(&prefix);
+            self.dirty.insert(prefix);
+        }
+        let Some(row) = row else { return };
+        let Some(identity) = row.identity else { return };
+        for ip in row.ips() {
+            let origin = Origin::new(Source::Local, cluster.clone());
+            let claim = Claim { identity, tunnel_endpoint: None, encrypt_key: 0, origin };
+            self.endpoints.insert(Prefix::host(ip), (id, claim));
+            self.dirty.insert(Prefix::host(ip));
+        }
+    }
+
+    /// A node's claims changed from `before` to `now`.
+    pub fn handle_node(&mut self, before: Vec<(Prefix, Claim)>, now: Vec<(Prefix, Claim)>) {
+        for (prefix, claim) in before {
+            if let Some(claims) = self.nodes.get_mut(&prefix) {
+                if let Some(at) = claims.iter().position(|held| *held == claim) {
+                    claims.remove(at);
+                }
+                if claims.is_empty() {
+                    self.nodes.remove(&prefix);
+                }
+            }
+            self.dirty.insert(prefix);
+        }
+        for (prefix, claim) in now {
+            self.nodes.entry(prefix).or_default().push(claim);
+            self.dirty.insert(prefix);
+        }
+    }
+
+    /// A store's claim about a prefix came, changed or went.
+    pub fn handle_import(&mut self, prefix: Prefix) {
+        self.dirty.insert(prefix);
+    }
+
+    /// Policy came further, or an identity became known: prefixes that wait are looked at again.
+    pub fn handle_progress(&mut self) {
+        self.dirty.extend(self.waiting.keys().copied());
+    }
+
+    /// Prefixes that wait for policy, for status.
+    pub fn waiting(&self) -> usize {
+        self.waiting.len()
+    }
+
+    /// Prefixes that two remote clusters claim, for the metric.
+    pub fn conflicts(&self) -> usize {
+        self.conflicts.len()
+    }
+
+    /// The changes of rows that follow from everything handled since the last call.
+    pub fn resolve(
+        &mut self,
+        ips: &Snapshot<IpClaim>,
+        identities: &Snapshot<Identity>,
+        progress: &PolicyProgress,
+    ) -> Vec<RowOp> {
+        let mut ops = Vec::new();
+        for prefix in std::mem::take(&mut self.dirty) {
+            let Some(winner) = self.winner(prefix, ips) else {
+                self.waiting.remove(&prefix);
+                if self.rows.remove(&prefix).is_some() {
+                    ops.push(RowOp::Delete(prefix));
+                }
+                continue;
+            };
+            // An identity that no store knows is written at once: without its labels policy treats it as nobody.
+            let seen = identities.get(&winner.identity).is_none_or(|row| row.revision() <= progress.identities);
+            if !seen {
+                self.waiting.insert(prefix, winner.identity);
+                continue;
+            }
+            self.waiting.remove(&prefix);
+            self.rows.insert(prefix, winner.origin.clone());
+            ops.push(RowOp::Upsert(IpcacheRow {
+                prefix,
+                identity: winner.identity,
+                tunnel_endpoint: winner.tunnel_endpoint,
+                encrypt_key: winner.encrypt_key,
+                policy_revision: progress.policy_map,
+                origin: winner.origin,
+            }));
+        }
+        ops
+    }
+
+    fn winner(&mut self, prefix: Prefix, ips: &Snapshot<IpClaim>) -> Option<Claim> {
+        let imported = ips.range(|(key, _)| key.cmp(&prefix)).map(|row| Claim {
+            identity: row.entry.identity,
+            tunnel_endpoint: row.entry.host_ip.filter(|host| !self.own_ips.contains(host)),
+            encrypt_key: row.entry.key,
+            origin: row.origin.clone(),
+        });
+        let local = self.endpoints.get(&prefix).map(|(_, claim)| claim.clone());
+        let nodes = self.nodes.get(&prefix).into_iter().flatten().cloned();
+        let claims: Vec<Claim> = local.into_iter().chain(nodes).chain(imported).collect();
+        let best = claims.iter().map(|claim| claim.origin.source).max()?;
+        let mut rivals: Vec<Claim> = claims.into_iter().filter(|claim| claim.origin.source == best).collect();
+        let holder = self.rows.get(&prefix);
+        let contested = rivals.iter().any(|claim| claim.origin.cluster != rivals[0].origin.cluster);
+        if contested {
+            self.conflicts.insert(prefix);
+        } else {
+            self.conflicts.remove(&prefix);
+        }
+        let held = rivals.iter().position(|claim| Some(&claim.origin) == holder);
+        Some(rivals.swap_remove(held.unwrap_or(0)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{ClusterName, IpEntry, Labels};
+    use statedb::{Writer, table};
+
+    use super::*;
+
+    struct Bench {
+        core: Core,
+        ips: Writer<IpClaim>,
+        identities: Writer<Identity>,
+        progress: PolicyProgress,
+    }
+
+    fn cluster(name: &str) -> ClusterName {
+        ClusterName::try_new(name).unwrap()
+    }
+
+    fn prefix(text: &str) -> Prefix {
+        text.parse().unwrap()
+    }
+
+    impl Bench {
+        fn new() -> Self {
+            let core = Core::new(vec!["192.0.2.1".parse().unwrap()]);
+            let progress = PolicyProgress { identities: u64::MAX, ..PolicyProgress::default() };
+            Self { core, ips: table().0, identities: table().0, progress }
+        }
+
+        fn import(&mut self, from: (Source, &str), ip: &str, identity: u32, host: &str) {
+            let mut entry = IpEntry::new(prefix(ip), NumericIdentity::new(identity));
+            entry.host_ip = host.parse().ok();
+            self.ips.upsert(IpClaim { origin: Origin::new(from.0, cluster(from.1)), entry });
+            self.core.handle_import(prefix(ip));
+        }
+
+        fn withdraw(&mut self, from: (Source, &str), ip: &str) {
+            self.ips.delete(&(prefix(ip), Origin::new(from.0, cluster(from.1))));
+            self.core.handle_import(prefix(ip));
+        }
+
+        /// The operations as text: `+prefix=identity@tunnel` and `-prefix`.
+        fn resolve(&mut self) -> String {
+            let (ips, identities) = (self.ips.reader().snapshot(), self.identities.reader().snapshot());
+            let show = |op: &RowOp| match op {
+                RowOp::Upsert(row) => {
+                    let tunnel = row.tunnel_endpoint.map(|ip| format!("@{ip}")).unwrap_or_default();
+                    format!("+{}={}{tunnel}", row.prefix, row.identity)
+                }
+                RowOp::Delete(prefix) => format!("-{prefix}"),
+            };
+            self.core.resolve(&ips, &identities, &self.progress).iter().map(show).collect::<Vec<_>>().join(" ")
+        }
+    }
+
+    const OWN: (Source, &str) = (Source::Kvstore, "east");
+    const WEST: (Source, &str) = (Source::ClusterMesh, "west");
+    const NORTH: (Source, &str) = (Source::ClusterMesh, "north");
+    const DISK: (Source, &str) = (Source::Restored, "west");
+
+    #[test]
+    fn higher_source_wins_and_the_next_takes_over() {
+        let mut bench = Bench::new();
+        bench.import(DISK, "10.0.0.1", 1000, "192.0.2.9");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1000@192.0.2.9");
+        bench.import(OWN, "10.0.0.1", 1001, "192.0.2.1");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1001", "our own node needs no tunnel");
+        bench.import(WEST, "10.0.0.1", 1002, "192.0.2.7");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1001", "a remote claim never outranks our own store");
+        bench.withdraw(OWN, "10.0.0.1");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7");
+        bench.withdraw(WEST, "10.0.0.1");
+        bench.withdraw(DISK, "10.0.0.1");
+        assert_eq!(bench.resolve(), "-10.0.0.1");
+    }
+
+    #[test]
+    fn between_remotes_the_first_claim_holds_and_the_second_is_counted() {
+        let mut bench = Bench::new();
+        bench.import(WEST, "10.0.0.1", 1002, "192.0.2.7");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7");
+        bench.import(NORTH, "10.0.0.1", 1003, "192.0.2.8");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7");
+        assert_eq!(bench.core.conflicts(), 1);
+        bench.withdraw(WEST, "10.0.0.1");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1003@192.0.2.8");
+        assert_eq!(bench.core.conflicts(), 0);
+    }
+
+    #[test]
+    fn row_waits_until_policy_knows_its_identity_and_the_old_one_stays_meanwhile() {
+        let mut bench = Bench::new();
+        bench.import(WEST, "10.0.0.1", 1002, "192.0.2.7");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7", "an unknown identity does not hold a row back");
+        bench.progress.identities = 0;
+        let origin = Origin::new(Source::ClusterMesh, cluster("west"));
+        bench.identities.upsert(Identity { id: NumericIdentity::new(1003), labels: Labels::default(), origin });
+        bench.import(WEST, "10.0.0.1", 1003, "192.0.2.7");
+        assert_eq!(bench.resolve(), "");
+        assert_eq!(bench.core.waiting(), 1);
+        bench.progress.identities = 1;
+        bench.core.handle_progress();
+        assert_eq!(bench.resolve(), "+10.0.0.1=1003@192.0.2.7");
+        assert_eq!(bench.core.waiting(), 0);
+    }
+
+    #[test]
+    fn nodes_claim_their_addresses_and_cidrs() {
+        let mut node = model::Node::new(model::NodeName::try_new("b").unwrap(), cluster("east"), Default::default());
+        node.source = Source::Kvstore;
+        let address = |kind, ip: &str| model::NodeAddress { kind, ip: ip.parse().unwrap() };
+        node.addresses = vec![
+            address(model::AddressKind::InternalIp, "192.0.2.2"),
+            address(model::AddressKind::CiliumInternalIp, "10.0.2.1"),
+        ];
+        node.ipv4_alloc_cidr = Some(prefix("10.0.2.0/24"));
+        node.ipv4_health_ip = "10.0.2.9".parse().ok();
+        let name = |name: &str| (cluster("east"), model::NodeName::try_new(name).unwrap());
+        let mut bench = Bench::new();
+        bench.core.handle_node(Vec::new(), crate::node_claims(&node, &name("a")));
+        let other = "+10.0.2.0/24=2@192.0.2.2 +10.0.2.1=6@192.0.2.2 +10.0.2.9=4@192.0.2.2 +192.0.2.2=6";
+        let sorted = |text: String| {
+            let mut words: Vec<_> = text.split(' ').map(str::to_owned).collect();
+            words.sort();
+            words.join(" ")
+        };
+        assert_eq!(sorted(bench.resolve()), other);
+        bench.core.handle_node(crate::node_claims(&node, &name("a")), crate::node_claims(&node, &name("b")));
+        assert_eq!(sorted(bench.resolve()), "+10.0.2.1=1 +10.0.2.9=4 +192.0.2.2=1 -10.0.2.0/24");
+    }
+}

@@ -1,0 +1,99 @@
+//! The task that runs the [`Core`] over the tables.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use model::{ClusterName, NodeName};
+use statedb::{Change, Reader, Writer};
+use tables::{Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
+
+use crate::{Core, RowOp, node_claims};
+
+/// The tables that the merge reads and writes.
+pub struct Inputs {
+    /// Local endpoints.
+    pub endpoints: Reader<Endpoint>,
+    /// Every node.
+    pub nodes: Reader<NodeRow>,
+    /// What the stores claim.
+    pub ips: Reader<IpClaim>,
+    /// Known identities: a row waits until policy has seen its identity.
+    pub identities: Reader<Identity>,
+    /// How far policy has come.
+    pub progress: Reader<PolicyProgress>,
+    /// The outcome.
+    pub ipcache: Writer<IpcacheRow>,
+    /// The node we run on.
+    pub own: (ClusterName, NodeName),
+    /// Its addresses.
+    pub own_ips: Vec<IpAddr>,
+}
+
+/// Runs until the future is dropped.
+pub async fn run(tables: Inputs) {
+    let mut core = Core::new(tables.own_ips.clone());
+    let mut endpoints = tables.endpoints.changes();
+    let mut nodes = tables.nodes.changes();
+    let mut ips = tables.ips.changes();
+    let mut progress = tables.progress.watch();
+    let mut claims_of = BTreeMap::new();
+    // The table is initialised when all that feeds it is.
+    let mut announced = Some(tables.ipcache.announce("claims"));
+    loop {
+        // Progress first: the identities seen below are then at least as new.
+        let done = tables.progress.snapshot().get(&()).map(|row| (**row).clone()).unwrap_or_default();
+        core.handle_progress();
+        for change in endpoints.drain() {
+            let row = change.row();
+            let now = matches!(change, Change::Upsert(_)).then_some(&**row);
+            core.handle_endpoint(row.id, now, &tables.own.0);
+        }
+        let (changed, all_nodes) = nodes.drain_with_snapshot();
+        for change in changed {
+            let row = change.row();
+            let now = match &change {
+                Change::Upsert(row) => node_claims(&row.node, &tables.own),
+                Change::Delete(_) => Vec::new(),
+            };
+            let key = statedb::Row::key(&**row);
+            let before = match now.is_empty() {
+                true => claims_of.remove(&key),
+                false => claims_of.insert(key, now.clone()),
+            };
+            core.handle_node(before.unwrap_or_default(), now);
+        }
+        let (changed, all_ips) = ips.drain_with_snapshot();
+        for change in &changed {
+            core.handle_import(change.row().entry.prefix);
+        }
+        let ops = core.resolve(&all_ips, &tables.identities.snapshot(), &done);
+        tables.ipcache.write(|txn| {
+            for op in ops {
+                match op {
+                    RowOp::Upsert(row) => {
+                        let equal =
+                            |held: &IpcacheRow| IpcacheRow { policy_revision: held.policy_revision, ..row.clone() };
+                        // A later policy revision alone is no news: the row was allowed to be written before.
+                        if txn.get(&row.prefix).is_none_or(|held| **held != equal(held)) {
+                            txn.upsert(row);
+                        }
+                    }
+                    RowOp::Delete(prefix) => drop(txn.delete(&prefix)),
+                }
+            }
+        });
+        if all_nodes.is_initialised()
+            && all_ips.is_initialised()
+            && core.waiting() == 0
+            && let Some(announced) = announced.take()
+        {
+            announced.done();
+        }
+        tokio::select! {
+            () = endpoints.wait() => {}
+            () = nodes.wait() => {}
+            () = ips.wait() => {}
+            () = progress.changed() => {}
+        }
+    }
+}

@@ -1,0 +1,150 @@
+//! The tasks that run the choices over the tables.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use model::{ClusterName, L3n4Addr, ServiceName, Source};
+use statedb::{Change, Reader, Row, Writer};
+use tables::{BackendSet, BackendSource, Frontend, Identity, IpClaim, RemoteService, ServiceRow};
+
+use crate::{SelectorBackends, frontends};
+
+/// What [`run_selector_backends`] reads and writes.
+pub struct BackendInputs {
+    /// Services.
+    pub services: Reader<ServiceRow>,
+    /// Addresses of the stores.
+    pub ips: Reader<IpClaim>,
+    /// Labels of identities.
+    pub identities: Reader<Identity>,
+    /// The outcome, and the slices that make it unnecessary.
+    pub backends: Writer<BackendSet>,
+    /// Our own cluster: only its addresses count.
+    pub cluster: ClusterName,
+}
+
+/// What [`run_frontends`] reads and writes.
+pub struct FrontendInputs {
+    /// Services.
+    pub services: Reader<ServiceRow>,
+    /// Local backends by source.
+    pub backends: Reader<BackendSet>,
+    /// What remote clusters share.
+    pub remote: Reader<RemoteService>,
+    /// The outcome.
+    pub frontends: Writer<Frontend>,
+}
+
+/// Keeps the backends of services without EndpointSlices; runs until the future is dropped.
+pub async fn run_selector_backends(tables: BackendInputs) {
+    let mut core = SelectorBackends::default();
+    let mut services = tables.services.changes();
+    let mut ips = tables.ips.changes();
+    let mut identities = tables.identities.changes();
+    let backends = tables.backends.reader();
+    let mut slices = backends.changes();
+    let mut announced = Some(tables.backends.announce("selector"));
+    loop {
+        let mut look_at: BTreeSet<ServiceName> = BTreeSet::new();
+        let (changed, all_services) = services.drain_with_snapshot();
+        look_at.extend(changed.iter().map(|change| change.row().key()));
+        let is_slice = |change: &Change<BackendSet>| change.row().source != BackendSource::Selector;
+        look_at
+            .extend(slices.drain().iter().filter(|change| is_slice(change)).map(|change| change.row().service.clone()));
+        let held = backends.snapshot();
+        for name in look_at {
+            let key = name.to_string();
+            let sliced = held.by("service", key.as_str()).any(|set| set.source != BackendSource::Selector);
+            let service = all_services.get(&name).filter(|_| !sliced).map(|row| row.service.clone());
+            core.handle_service(name, service);
+        }
+        let (known_changes, known) = identities.drain_with_snapshot();
+        let (changed, all_ips) = ips.drain_with_snapshot();
+        // Restored addresses count until the store speaks: a service shall not shrink with a restart.
+        let own = |claim: &IpClaim| {
+            claim.origin.cluster == tables.cluster && matches!(claim.origin.source, Source::Kvstore | Source::Restored)
+        };
+        let mut touched: BTreeSet<_> = changed.iter().map(|change| change.row().entry.prefix).collect();
+        for change in &known_changes {
+            touched.extend(all_ips.by("identity", change.row().id.get()).map(|row| row.entry.prefix));
+        }
+        for prefix in touched {
+            let claims = all_ips.range(|(key, _)| key.cmp(&prefix)).filter(|row| own(row));
+            let best = claims.max_by_key(|row| row.origin.source);
+            let entry = best.and_then(|row| Some((row.entry.clone(), known.get(&row.entry.identity)?.labels.clone())));
+            core.handle_address(prefix, entry);
+        }
+        tables.backends.write(|txn| {
+            for (name, set) in core.resolve() {
+                match set {
+                    Some(set) => drop(txn.upsert(set)),
+                    None => drop(txn.delete(&(name, BackendSource::Selector))),
+                }
+            }
+        });
+        if all_ips.is_initialised()
+            && all_services.is_initialised()
+            && known.is_initialised()
+            && let Some(announced) = announced.take()
+        {
+            announced.done();
+        }
+        tokio::select! {
+            () = services.wait() => {}
+            () = ips.wait() => {}
+            () = identities.wait() => {}
+            () = slices.wait() => {}
+        }
+    }
+}
+
+/// Keeps the frontends; runs until the future is dropped.
+pub async fn run_frontends(tables: FrontendInputs) {
+    let mut services = tables.services.changes();
+    let mut backends = tables.backends.changes();
+    let mut remote = tables.remote.changes();
+    let mut held: BTreeMap<ServiceName, BTreeSet<L3n4Addr>> = BTreeMap::new();
+    let mut announced = Some(tables.frontends.announce("services"));
+    loop {
+        let mut look_at = BTreeSet::new();
+        let (changed, all_services) = services.drain_with_snapshot();
+        look_at.extend(changed.iter().map(|change| change.row().key()));
+        let (changed, all_backends) = backends.drain_with_snapshot();
+        look_at.extend(changed.iter().map(|change| change.row().service.clone()));
+        let (changed, all_remote) = remote.drain_with_snapshot();
+        look_at.extend(changed.iter().map(|change| change.row().service.name.clone()));
+        tables.frontends.write(|txn| {
+            for name in look_at {
+                let key = name.to_string();
+                let made = all_services.get(&name).map(|row| {
+                    let local = all_backends.by("service", key.as_str()).map(|set| &**set);
+                    let shared = all_remote.by("service", key.as_str()).map(|row| &**row);
+                    frontends(&row.service, local, shared)
+                });
+                let made = made.unwrap_or_default();
+                let now: BTreeSet<L3n4Addr> = made.iter().map(|frontend| frontend.addr).collect();
+                let before = if now.is_empty() { held.remove(&name) } else { held.insert(name.clone(), now.clone()) };
+                for addr in before.unwrap_or_default().difference(&now) {
+                    // The address may have moved to another service meanwhile: its row is not ours to delete.
+                    if txn.get(addr).is_some_and(|row| row.service == name) {
+                        txn.delete(addr);
+                    }
+                }
+                for frontend in made {
+                    txn.upsert(frontend);
+                }
+            }
+        });
+        if all_services.is_initialised()
+            && all_backends.is_initialised()
+            && all_remote.is_initialised()
+            && let Some(announced) = announced.take()
+        {
+            announced.done();
+        }
+        tokio::select! {
+            () = services.wait() => {}
+            () = backends.wait() => {}
+            () = remote.wait() => {}
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! What a cluster says about one address: its identity and the node it is reached through.
+
+use std::{net::IpAddr, sync::Arc};
+
+use crate::{NumericIdentity, Prefix, Protocol};
+
+/// One row of `state/ip`. There are hundreds of thousands of these, so texts are shared and absent
+/// ones cost nothing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IpEntry {
+    pub prefix: Prefix,
+    /// The node's address, where tunnels end.
+    pub host_ip: Option<IpAddr>,
+    pub identity: NumericIdentity,
+    /// Encryption key index; 0 is none.
+    pub key: u8,
+    /// Free text of the writer; never empty.
+    pub metadata: Option<Arc<str>>,
+    pub namespace: Option<Arc<str>>,
+    pub pod_name: Option<Arc<str>>,
+    pub service_account: Option<Arc<str>>,
+    /// Sorted by name.
+    pub named_ports: Vec<NamedPort>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct NamedPort {
+    pub name: Arc<str>,
+    pub port: u16,
+    pub proto: Protocol,
+}
+
+// === impl IpEntry ===
+
+impl IpEntry {
+    /// An address with an identity, and nothing else known.
+    pub fn new(prefix: Prefix, identity: NumericIdentity) -> Self {
+        Self {
+            prefix,
+            host_ip: None,
+            identity,
+            key: 0,
+            metadata: None,
+            namespace: None,
+            pod_name: None,
+            service_account: None,
+            named_ports: Vec::new(),
+        }
+    }
+
+    pub fn named_port(&self, name: &str) -> Option<&NamedPort> {
+        self.named_ports.iter().find(|p| &*p.name == name)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_named_port_is_found_by_its_name() {
+        let mut entry = IpEntry::new("10.0.0.1".parse().unwrap(), NumericIdentity::new(300));
+        entry.named_ports.push(NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp });
+        assert_eq!(entry.named_port("http").map(|p| p.port), Some(8080));
+        assert_eq!(entry.named_port("dns"), None);
+    }
+
+    #[test]
+    fn an_entry_stays_small() {
+        assert!(size_of::<IpEntry>() <= 136, "{}", size_of::<IpEntry>());
+    }
+}

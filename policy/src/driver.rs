@@ -1,0 +1,124 @@
+//! The task that runs the [`Core`] over the tables.
+
+use std::collections::BTreeMap;
+
+use model::NumericIdentity;
+use statedb::{Change, Reader, Writer};
+use tables::{Endpoint, Identity, IpcacheRow, PolicyMapRow, PolicyProgress, PolicyRule};
+
+use crate::{Core, Options, RowOp, SelectorRow};
+
+/// The tables that policy reads and writes.
+pub struct Inputs {
+    /// The rules in force.
+    pub rules: Reader<PolicyRule>,
+    /// Every identity with its labels.
+    pub identities: Reader<Identity>,
+    /// The local endpoints: their identities name the sets.
+    pub endpoints: Reader<Endpoint>,
+    /// Which identities some address still has.
+    pub ipcache: Reader<IpcacheRow>,
+    /// The outcome.
+    pub map: Writer<PolicyMapRow>,
+    /// How far we are.
+    pub progress: Writer<PolicyProgress>,
+    /// The selectors in use, for people.
+    pub selectors: Writer<SelectorRow>,
+}
+
+/// Runs until the future is dropped.
+pub async fn run(tables: Inputs, options: Options) {
+    let mut core = Core::new(options);
+    let mut rules = tables.rules.changes();
+    let mut identities = tables.identities.changes();
+    let mut endpoints = tables.endpoints.changes();
+    let mut ipcache = tables.ipcache.watch();
+    let mut local: BTreeMap<NumericIdentity, usize> = BTreeMap::new();
+    let mut identity_of = BTreeMap::new();
+    loop {
+        let mut progress = PolicyProgress::default();
+        let (changed, snapshot) = rules.drain_with_snapshot();
+        progress.rules = snapshot.revision();
+        for change in &changed {
+            let rule = matches!(change, Change::Upsert(_)).then(|| change.row().rule.clone());
+            core.handle_rule(statedb::Row::key(&**change.row()), rule);
+        }
+        let rules_changed = !changed.is_empty();
+        let (changed, known) = identities.drain_with_snapshot();
+        progress.identities = known.revision();
+        for change in &changed {
+            match change {
+                Change::Upsert(row) => core.handle_identity(row.id, row.labels.clone()),
+                Change::Delete(row) => core.handle_identity_gone(row.id),
+            }
+        }
+        let identities_changed = !changed.is_empty();
+        let (changed, snapshot) = endpoints.drain_with_snapshot();
+        progress.endpoints = snapshot.revision();
+        for change in &changed {
+            let row = change.row();
+            let now = match change {
+                Change::Upsert(row) => row.identity,
+                Change::Delete(_) => None,
+            };
+            let before = match now {
+                Some(identity) => identity_of.insert(row.id, identity),
+                None => identity_of.remove(&row.id),
+            };
+            if let Some(identity) = now {
+                *local.entry(identity).or_default() += 1;
+                core.handle_local(identity, Some(row.labels.clone()));
+            }
+            if let Some(identity) = before
+                && let Some(count) = local.get_mut(&identity)
+            {
+                *count -= 1;
+                if *count == 0 {
+                    local.remove(&identity);
+                    core.handle_local(identity, None);
+                }
+            }
+        }
+        let addresses = tables.ipcache.snapshot();
+        for id in core.leaving() {
+            if addresses.by("identity", id.get()).next().is_none() {
+                core.handle_unused(id);
+            }
+        }
+        let ops = core.resolve();
+        progress.policy_map = tables.map.write(|txn| {
+            for op in ops {
+                match op {
+                    RowOp::Upsert(row) => drop(txn.upsert(row)),
+                    RowOp::Delete(key) => drop(txn.delete(&key)),
+                }
+            }
+            txn.revision()
+        });
+        tables.progress.upsert(progress);
+        if rules_changed || identities_changed || !changed.is_empty() {
+            publish_selectors(&core, &tables.selectors);
+        }
+        tokio::select! {
+            () = rules.wait() => {}
+            () = identities.wait() => {}
+            () = endpoints.wait() => {}
+            () = ipcache.changed(), if !core.leaving().is_empty() => {}
+        }
+    }
+}
+
+fn publish_selectors(core: &Core, table: &Writer<SelectorRow>) {
+    table.write(|txn| {
+        let rows = core.selectors().selectors().map(|(key, users, identities)| SelectorRow {
+            selector: key.to_string().into(),
+            users,
+            identities: identities.iter().copied().collect(),
+        });
+        let rows: BTreeMap<_, _> = rows.map(|row| (row.selector.clone(), row)).collect();
+        txn.retain(|row| rows.contains_key(&row.selector));
+        for row in rows.into_values() {
+            txn.upsert(row);
+        }
+    });
+}

@@ -1,0 +1,113 @@
+//! One version of a table: its trees. Cloning a version is O(1); changing a clone leaves the original alone.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::index::Entry;
+use crate::{IndexKey, Row, RowRef, Tree};
+
+pub(crate) struct State<R: Row> {
+    pub(crate) revision: u64,
+    pub(crate) rows: Tree<R::Key, RowRef<R>>,
+    /// The same rows by the revision that wrote them: what a reader has not seen yet is a suffix.
+    pub(crate) by_revision: Tree<u64, RowRef<R>>,
+    /// Deleted rows by the revision that deleted them, kept until every change iterator has passed.
+    pub(crate) graveyard: Tree<u64, RowRef<R>>,
+    pub(crate) indexes: Vec<Tree<Entry<R>, ()>>,
+    /// Sources that announced themselves and have not finished their first full state.
+    pub(crate) pending: Arc<BTreeSet<String>>,
+}
+
+// === impl State ===
+
+impl<R: Row> Default for State<R> {
+    fn default() -> Self {
+        Self {
+            revision: 0,
+            rows: Tree::default(),
+            by_revision: Tree::default(),
+            graveyard: Tree::default(),
+            indexes: R::INDEXES.iter().map(|_| Tree::default()).collect(),
+            pending: Arc::default(),
+        }
+    }
+}
+
+impl<R: Row> Clone for State<R> {
+    fn clone(&self) -> Self {
+        Self {
+            revision: self.revision,
+            rows: self.rows.clone(),
+            by_revision: self.by_revision.clone(),
+            graveyard: self.graveyard.clone(),
+            indexes: self.indexes.clone(),
+            pending: Arc::clone(&self.pending),
+        }
+    }
+}
+
+impl<R: Row> State<R> {
+    /// Writes a row at a new revision; `None` when an equal row is there already.
+    pub(crate) fn upsert(&mut self, row: R) -> Option<Option<RowRef<R>>> {
+        let key = row.key();
+        if self.rows.get(&key).is_some_and(|old| **old == row) {
+            return None;
+        }
+        self.revision += 1;
+        let new = RowRef::new(self.revision, row);
+        let old = self.rows.insert(key, new.clone());
+        if let Some(old) = &old {
+            self.unlink(old);
+        }
+        self.by_revision.insert(self.revision, new.clone());
+        for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
+            (index.keys)(&new, &mut |key| {
+                tree.insert(Entry { key, row: new.clone() }, ());
+            });
+        }
+        Some(old)
+    }
+
+    /// Removes a row at a new revision. `bury` keeps it for readers that have yet to see the deletion.
+    pub(crate) fn delete(&mut self, key: &R::Key, bury: bool) -> Option<RowRef<R>> {
+        let old = self.rows.remove(key)?;
+        self.revision += 1;
+        self.unlink(&old);
+        if bury {
+            self.graveyard.insert(self.revision, old.clone());
+        }
+        Some(old)
+    }
+
+    fn unlink(&mut self, old: &RowRef<R>) {
+        self.by_revision.remove(&old.revision());
+        for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
+            (index.keys)(old, &mut |key| {
+                tree.remove(&Entry { key, row: old.clone() });
+            });
+        }
+    }
+
+    /// Drops deleted rows that every change iterator has seen.
+    pub(crate) fn dig(&mut self, seen: u64) {
+        while let Some((&revision, _)) = self.graveyard.iter().next() {
+            if revision > seen {
+                break;
+            }
+            self.graveyard.remove(&revision);
+        }
+    }
+
+    /// Rows under `key` of the index called `name`.
+    ///
+    /// # Panics
+    ///
+    /// When the table has no such index: a misspelt name in our own code.
+    pub(crate) fn by<'a>(&'a self, name: &str, key: IndexKey) -> impl Iterator<Item = &'a RowRef<R>> + use<'a, R> {
+        let position = R::INDEXES.iter().position(|index| index.name == name);
+        let tree = &self.indexes[position.expect("the table declares the index that is asked for")];
+        let start = key.clone();
+        tree.iter_from(move |entry| entry.key.cmp(&start).then(std::cmp::Ordering::Greater))
+            .map_while(move |(entry, ())| (entry.key == key).then_some(&entry.row))
+    }
+}

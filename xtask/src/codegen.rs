@@ -1,0 +1,4 @@
+//! `cargo xtask codegen`.
+pub(crate) fn write() -> anyhow::Result<()> {
+    Ok(())
+}

@@ -1,0 +1,128 @@
+//! `cargo xtask test`: all set-up, then every test; prints the totals last.
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::Stdio;
+use std::time::Instant;
+
+use anyhow::{Context, Result, bail};
+
+use crate::{repo, setup, tidy};
+
+/// Which tests run.
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Leave out what needs root or minutes
+    #[arg(long)]
+    quick: bool,
+    /// Run the full counts of tests that are shortened by default
+    #[arg(long)]
+    long: bool,
+    /// Only tests whose name contains this
+    filter: Option<String>,
+}
+
+/// What the test binaries reported.
+#[derive(Default)]
+struct Totals {
+    passed: u64,
+    failed: u64,
+    ignored: u64,
+    skipped: Vec<String>,
+}
+
+pub(crate) fn run(args: &Args) -> Result<()> {
+    let started = Instant::now();
+    setup::run()?;
+    let root = repo::is_root();
+    let quick = args.quick || !root;
+    if !root && !args.quick {
+        eprintln!("test: not root: what needs namespaces, programs or a raw socket is left out, as with --quick");
+    }
+    if args.filter.is_none() {
+        tidy::run()?;
+    }
+    // The demo's nodes run the binaries: they must be of the tree under test.
+    repo::run(repo::cargo().args(["build", "--quiet", "--workspace", "--bins", "--locked"]))?;
+    let totals = cargo_test(args, quick)?;
+    for skipped in &totals.skipped {
+        println!("{skipped}");
+    }
+    if quick {
+        println!("left out (--quick or not root): the tests that need namespaces, eBPF programs or minutes");
+    }
+    println!("test: {:.0} s", started.elapsed().as_secs_f64());
+    let skipped = totals.skipped.len() as u64 + totals.ignored;
+    println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, skipped);
+    if totals.failed > 0 {
+        bail!("{} tests failed", totals.failed);
+    }
+    if !quick && skipped > 0 {
+        bail!("{skipped} tests were skipped although this is a full run as root");
+    }
+    if totals.passed == 0 {
+        bail!("no test ran");
+    }
+    Ok(())
+}
+
+/// Runs every test binary and echoes what it prints; a build failure is an error of its own.
+fn cargo_test(args: &Args, quick: bool) -> Result<Totals> {
+    let mut command = repo::cargo();
+    command.args(["test", "--quiet", "--workspace", "--locked", "--no-fail-fast"]);
+    if let Some(filter) = &args.filter {
+        command.arg(filter);
+    }
+    // Tests report a skip on standard output; --show-output lets it through when they pass.
+    command.args(["--", "--show-output"]);
+    command.env("CAUSEWAY_TEST_QUICK", if quick { "1" } else { "0" });
+    command.env("CAUSEWAY_TEST_LONG", if args.long { "1" } else { "0" });
+    let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
+    let stdout = child.stdout.take().context("cargo test has no standard output")?;
+    let mut totals = Totals::default();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.context("read what cargo test prints")?;
+        totals.count(&line);
+        writeln!(std::io::stdout(), "{line}").context("echo what cargo test prints")?;
+    }
+    let status = child.wait().context("wait for cargo test")?;
+    if !status.success() && totals.failed == 0 {
+        bail!("cargo test: {status} without a failed test: a test binary did not build, or died");
+    }
+    Ok(totals)
+}
+
+impl Totals {
+    fn count(&mut self, line: &str) {
+        if line.starts_with("SKIP ") {
+            self.skipped.push(line.to_owned());
+        }
+        let Some(result) = line.strip_prefix("test result: ") else { return };
+        let number = |what: &str| {
+            let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
+            let at = words.iter().position(|word| *word == what)?;
+            words[at.checked_sub(1)?].parse::<u64>().ok()
+        };
+        self.passed += number("passed").unwrap_or(0);
+        self.failed += number("failed").unwrap_or(0);
+        self.ignored += number("ignored").unwrap_or(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn totals_add_up_over_binaries_and_keep_each_skip() {
+        let mut totals = Totals::default();
+        for line in [
+            "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+            "SKIP netlink: needs root",
+            "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
+        ] {
+            totals.count(line);
+        }
+        assert_eq!((totals.passed, totals.failed, totals.ignored), (5, 4, 1));
+        assert_eq!(totals.skipped, ["SKIP netlink: needs root"]);
+    }
+}
