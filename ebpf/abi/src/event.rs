@@ -45,9 +45,9 @@ pub struct MatchKind;
 
 impl MatchKind {
     pub const NONE: u8 = 0;
-    pub const L4_ONLY: u8 = 1;
+    pub const L3_ONLY: u8 = 1;
     pub const L3_L4: u8 = 2;
-    pub const L3_ONLY: u8 = 3;
+    pub const L4_ONLY: u8 = 3;
     pub const ALL: u8 = 4;
     pub const L3_PROTO: u8 = 5;
     pub const PROTO_ONLY: u8 = 6;

@@ -12,7 +12,7 @@ use aya_ebpf::{
     },
 };
 use core::ffi::c_void;
-use ebpf_abi::{CAPTURE_BYTES, ConfigCell, Event, EventFlags, EventKind, FlowState, MonitorLevel};
+use ebpf_abi::{CAPTURE_BYTES, ConfigCell, Direction, Event, EventFlags, EventKind, FlowState, MonitorLevel};
 
 /// Where a walk stands: what every event of it says.
 pub struct Scene {
@@ -103,20 +103,10 @@ pub fn dropped(skb: Skb, scene: &Scene, fault: Fault) {
 }
 
 /// Policy decided.
-#[expect(clippy::too_many_arguments, reason = "the fields of one record")]
 #[inline(always)]
-pub fn verdict(
-    skb: Skb,
-    scene: &Scene,
-    fault: Option<Fault>,
-    matched: u8,
-    audited: bool,
-    egress: bool,
-    proto: u8,
-    dport: u16,
-) {
+pub fn verdict(skb: Skb, scene: &Scene, fault: Option<Fault>, matched: u8, audited: bool, proto: u8, dport: u16) {
     if scene.monitor != 0 {
-        let flags = if egress { EventFlags::EGRESS } else { 0 } | if audited { EventFlags::AUDITED } else { 0 };
+        let flags = if audited { EventFlags::AUDITED } else { 0 };
         let verdict = match fault {
             Some(fault) => -i32::from(fault.code()),
             None => 0,
@@ -155,7 +145,9 @@ fn emit(skb: *mut __sk_buff, scene: &Scene, detail: &Detail) -> i32 {
         (*event).ifindex = skb.ifindex();
         (*event).verdict = detail.verdict;
         (*event).state = scene.state;
-        (*event).flags = detail.flags | if scene.v6 { EventFlags::IPV6 } else { 0 };
+        (*event).flags = detail.flags
+            | if scene.v6 { EventFlags::IPV6 } else { 0 }
+            | if scene.direction == Direction::EGRESS { EventFlags::EGRESS } else { 0 };
         (*event).matched = detail.matched;
         (*event).file = detail.file;
         (*event).line = detail.line;

@@ -47,7 +47,6 @@ pub fn enforce<F: Family>(
             verdict.fault,
             matched(skb.forget(u32::from(verdict.row)) as u8),
             audited,
-            egress,
             packet.proto,
             port,
         );
