@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use etcd_client::{Certificate, Identity, TlsOptions};
@@ -42,6 +43,11 @@ pub struct EtcdConfig {
     pub auto_sync_interval: Option<u64>,
     #[serde(default)]
     pub permit_without_stream: Option<bool>,
+    /// From our own options, not from the file.
+    #[serde(skip)]
+    pub keep_alive_time: Option<Duration>,
+    #[serde(skip)]
+    pub keep_alive_timeout: Option<Duration>,
 }
 
 #[derive(Debug, thiserror::Error)]

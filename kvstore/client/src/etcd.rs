@@ -60,7 +60,10 @@ impl Etcd {
     /// request does.
     pub async fn connect(config: &EtcdConfig, pin_cluster: bool) -> Result<Self, ConnectError> {
         let mut options = ConnectOptions::new()
-            .with_keep_alive(KEEP_ALIVE.0, KEEP_ALIVE.1)
+            .with_keep_alive(
+                config.keep_alive_time.unwrap_or(KEEP_ALIVE.0),
+                config.keep_alive_timeout.unwrap_or(KEEP_ALIVE.1),
+            )
             .with_connect_timeout(CONNECT_TIMEOUT)
             .with_require_leader(true)
             .with_auto_token_refresh(true);
