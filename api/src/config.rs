@@ -18,9 +18,6 @@ pub struct Config {
     /// How pods are connected: always `veth`.
     #[serde(rename = "datapathMode")]
     pub datapath_mode: String,
-    /// Where the CNI plugin queues deletes while the agent is down.
-    #[serde(rename = "deleteQueue")]
-    pub delete_queue: String,
 }
 
 /// Router addresses and ranges of both families.

@@ -1,0 +1,157 @@
+//! The task that keeps kernel and tables together: the clock, the waiting, the retries.
+
+use crate::{Datapath, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes};
+use statedb::{Reader, Writer};
+use std::time::Duration;
+use tables::{NodeRow, Realized};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep_until},
+};
+
+/// Everything is compared this often, against changes behind our back.
+const COMPARE: Duration = Duration::from_secs(300);
+/// First wait after a failure; doubles up to [`MAX_BACKOFF`].
+const BACKOFF: Duration = Duration::from_millis(50);
+const MAX_BACKOFF: Duration = Duration::from_secs(30);
+/// First wait between collections of expired flows; adapts within [`GC_BOUNDS`], as Cilium's does.
+const GC: Duration = Duration::from_secs(300);
+const GC_BOUNDS: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(12 * 3600));
+/// Shares of deleted entries below and above which the interval grows and shrinks.
+const GC_CALM: f64 = 0.05;
+const GC_BUSY: f64 = 0.25;
+
+/// What the driver works with.
+pub struct Inputs {
+    pub datapath: Datapath,
+    pub tables: Tables,
+    pub nodes: Reader<NodeRow>,
+    pub realized: Writer<Realized>,
+}
+
+/// Runs until the future is dropped; `status` hears of every change. Must be polled on a thread of
+/// the node's network namespace: routes are set in it.
+pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
+    let Inputs { datapath, tables, nodes, realized } = inputs;
+    let mut reconciler = Reconciler::new(datapath.kernel(), &tables, realized);
+    let mut nodes_changed = nodes.watch();
+    let mut settled = datapath.replaced_maps().is_empty();
+    let mut backoff = BACKOFF;
+    let mut compare_at = Instant::now() + COMPARE;
+    let mut routes_due = true;
+    let (mut gc, mut gc_at) = (GC, Instant::now() + GC);
+    loop {
+        let mut retry_at = None;
+        match reconciler.round() {
+            Ok(now) if now.pruned && !settled => match datapath.settle() {
+                Ok(()) => settled = true,
+                Err(error) => tracing::error!(%error, "replace programs"),
+            },
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "write maps");
+                retry_at = Some(Instant::now() + backoff);
+            }
+        }
+        if routes_due {
+            match set_routes(&datapath, &nodes) {
+                Ok(()) => routes_due = false,
+                Err(error) => {
+                    tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "set routes");
+                    retry_at.get_or_insert(Instant::now() + backoff);
+                }
+            }
+        }
+        backoff = if retry_at.is_some() { (backoff * 2).min(MAX_BACKOFF) } else { BACKOFF };
+        status.send_if_modified(|known| {
+            let changed = known != reconciler.status();
+            known.clone_from(reconciler.status());
+            changed
+        });
+        let feeds = &mut reconciler.feeds;
+        let retry = retry_at.unwrap_or(compare_at);
+        tokio::select! {
+            // After a failure nothing but time helps.
+            () = feeds.endpoints.wait(), if retry_at.is_none() => {}
+            () = feeds.ipcache.wait(), if retry_at.is_none() => {}
+            () = feeds.policy.wait(), if retry_at.is_none() => {}
+            () = feeds.frontends.wait(), if retry_at.is_none() => {}
+            () = feeds.progress.wait(), if retry_at.is_none() => {}
+            () = nodes_changed.changed(), if retry_at.is_none() => routes_due = true,
+            () = sleep_until(retry) => {}
+            () = sleep_until(gc_at) => {
+                gc = collect(reconciler.kernel(), gc);
+                gc_at = Instant::now() + gc;
+            }
+        }
+        if Instant::now() >= compare_at {
+            compare_at = Instant::now() + COMPARE;
+            reconciler.compare_next();
+            routes_due = true;
+        }
+    }
+}
+
+fn set_routes(datapath: &Datapath, nodes: &Reader<NodeRow>) -> Result<(), crate::Error> {
+    let snapshot = nodes.snapshot();
+    let host = datapath.devices().host;
+    let wanted = routes::wanted(datapath.config(), host, &snapshot);
+    let changed = routes::apply(&wanted, host, snapshot.is_initialised())?;
+    if changed > 0 {
+        tracing::debug!(changed, "routes to pods");
+    }
+    Ok(())
+}
+
+/// Collects and says when to do so again.
+fn collect(kernel: &mut Pinned, interval: Duration) -> Duration {
+    let result = conntrack::now().map(|now| conntrack::collect(kernel, now));
+    let collected = match result {
+        Ok(Ok(collected)) => collected,
+        Ok(Err(error)) => {
+            tracing::warn!(%error, "collect expired flows");
+            return interval;
+        }
+        Err(error) => {
+            tracing::warn!(%error, "read the clock");
+            return interval;
+        }
+    };
+    tracing::debug!(?collected, "expired flows collected");
+    next_interval(interval, collected)
+}
+
+fn next_interval(interval: Duration, collected: conntrack::Collected) -> Duration {
+    let total = collected.live + collected.deleted;
+    if total == 0 {
+        return interval;
+    }
+    let share = collected.deleted as f64 / total as f64;
+    let next = if share < GC_CALM {
+        interval.mul_f64(1.5)
+    } else if share > GC_BUSY {
+        interval.mul_f64(1.0 - share)
+    } else {
+        interval
+    };
+    next.clamp(GC_BOUNDS.0, GC_BOUNDS.1)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conntrack::Collected;
+
+    #[test]
+    fn collection_adapts_to_what_it_finds() {
+        fn check(live: usize, deleted: usize, secs: f64) {
+            let next = next_interval(Duration::from_secs(100), Collected { live, deleted });
+            assert!((next.as_secs_f64() - secs).abs() < 0.01, "{live} {deleted}: {next:?}");
+        }
+        check(0, 0, 100.0);
+        check(99, 1, 150.0);
+        check(80, 20, 100.0);
+        check(50, 50, 50.0);
+        check(0, 100, 10.0);
+    }
+}

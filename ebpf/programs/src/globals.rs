@@ -1,0 +1,25 @@
+//! Values fixed for the life of a loaded program. The verifier sees constants and removes dead branches.
+
+use aya_ebpf::Global;
+
+macro_rules! globals {
+    ($($(#[$doc:meta])* $name:ident: $ty:ty = $default:expr;)*) => {
+        $($(#[$doc])* #[unsafe(no_mangle)] pub static $name: Global<$ty> = Global::new($default);)*
+    };
+}
+globals! {
+    /// Interface of causeway_vxlan.
+    VXLAN_IFINDEX: u32 = 0;
+    /// UDP port of the overlay; pods may not send to it.
+    TUNNEL_PORT: u16 = 8472;
+    /// Addresses of causeway_host.
+    ROUTER4: u32 = 0;
+    ROUTER6: [u32; 4] = [0; 4];
+    /// Sources that a pod sees when a service leads it back to itself.
+    LOOPBACK4: u32 = 0;
+    LOOPBACK6: [u32; 4] = [0; 4];
+    /// 1: strangers are world-ipv4 or world-ipv6; 0: world.
+    DUAL_STACK: u8 = 1;
+    /// 1: policy verdicts are reported, not enforced.
+    AUDIT: u8 = 0;
+}
