@@ -21,6 +21,7 @@ pub mod events;
 pub mod kernel;
 mod load;
 mod map_id;
+pub mod measure;
 mod metrics;
 mod pins;
 pub mod plan;
