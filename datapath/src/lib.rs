@@ -30,7 +30,7 @@ mod routes;
 mod sys;
 
 pub use cleanup::{Cleaned, cleanup};
-pub use config::Config;
+pub use config::{Config, Timeouts};
 pub use error::Error;
 pub use load::{Cost, Datapath, Program};
 pub use map_id::MapId;

@@ -14,7 +14,7 @@ pub(crate) use map::{
     create_map, delete_batch, delete_elem, dump, lookup_elem, lookup_per_cpu, map_by_id, map_info, update_batch,
     update_elem,
 };
-pub(crate) use program::load_classifier;
 pub use program::{TestRun, test_run};
+pub(crate) use program::{jiffies, load_classifier};
 
 pub(crate) use call::{object_get, object_pin};
