@@ -1,1 +1,44 @@
-//! The agent's local API: REST types and paths.
+//! The agent's local API: the types and paths of HTTP/1.1 over its Unix socket, as Cilium's agent names them, and the
+//! events of `monitor.sock`.
+//!
+//! Shared by the agent, which serves it, and by the CNI plugin and the CLI, which call it. Only shapes live here: no
+//! sockets, no conversion from our own nouns.
+
+mod address;
+mod config;
+mod endpoint;
+mod event;
+mod healthz;
+mod identity;
+mod ip;
+mod ipam;
+mod node;
+pub mod paths;
+mod policy;
+mod service;
+mod statedb;
+
+pub use address::{AddressPair, FamilyAddress};
+pub use config::{Addressing, Config};
+pub use endpoint::{
+    Endpoint, EndpointChangeRequest, EndpointNetworking, EndpointPolicy, EndpointStatus, ExternalIdentifiers,
+};
+pub use event::{Event, EventTuple, LabelledIdentity};
+pub use healthz::{
+    ClusterMesh, Controller, Healthz, IpamStatus, RemoteCluster, RemoteConfig, RemoteSynced, SourceStaleness, State,
+    Status,
+};
+pub use identity::Identity;
+pub use ip::{IpEntry, IpMetadata};
+pub use ipam::IpamResponse;
+pub use node::Node;
+pub use policy::{PolicyEntry, Selector};
+pub use service::{Backend, FrontendAddress, Service};
+pub use statedb::Table;
+
+/// What a failed call answers: one sentence.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+pub struct Error {
+    /// What was tried, on what, which rule, how to fix it.
+    pub message: String,
+}

@@ -1,1 +1,20 @@
-//! Labels to identity numbers and back, over the kvstore.
+//! Labels to identity numbers, over the kvstore.
+//!
+//! ```text
+//!   identity-requests ──> Core ──Allocate──> one transaction ──> identities (our own id/ watch shows it) ──> grant
+//!                           └── held: re-asserted when its keys go, when a lease is lost, and every five minutes
+//! ```
+//! Allocation is one transaction and takes no lock, yet respects the locks of stock allocators: it compares that nobody
+//! holds one. A number is used only after our own watch has passed its creation, so of two numbers for one label set
+//! every node picks the same: the older.
+//!
+//! It never deletes a master key: collecting unused numbers is the operator's. It does not watch the store itself:
+//! `reflector` feeds table `identities`, one watch for all readers.
+
+mod core;
+mod driver;
+mod held;
+mod txn;
+
+pub use self::core::{Attempt, Core, Effect, Mode, Outcome};
+pub use driver::{Inputs, run};

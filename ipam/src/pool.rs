@@ -1,6 +1,7 @@
 //! The addresses of one CIDR.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::Prefix;
@@ -66,8 +67,8 @@ impl Pool {
         for _ in 0..tries {
             let ip = self.nth(2 + self.cursor);
             self.cursor = (self.cursor + 1) % capacity;
-            if !self.owners.contains_key(&ip) {
-                self.owners.insert(ip, owner.to_owned());
+            if let Entry::Vacant(free) = self.owners.entry(ip) {
+                free.insert(owner.to_owned());
                 return Ok(ip);
             }
         }

@@ -270,7 +270,12 @@ mod tests {
         assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7", "an unknown identity does not hold a row back");
         bench.progress.identities = 0;
         let origin = Origin::new(Source::ClusterMesh, cluster("west"));
-        bench.identities.upsert(Identity { id: NumericIdentity::new(1003), labels: Labels::default(), origin });
+        bench.identities.upsert(Identity {
+            id: NumericIdentity::new(1003),
+            labels: Labels::default(),
+            origin,
+            create_revision: 1,
+        });
         bench.import(WEST, "10.0.0.1", 1003, "192.0.2.7");
         assert_eq!(bench.resolve(), "");
         assert_eq!(bench.core.waiting(), 1);

@@ -7,6 +7,7 @@
 //! It knows nothing of Cilium, etcd or the kernel.
 
 mod admin;
+mod arguments;
 mod config;
 mod logging;
 pub mod metrics;
@@ -15,6 +16,7 @@ mod signals;
 mod tasks;
 
 pub use admin::{AdminError, serve as serve_admin};
+pub use arguments::gather as gather_arguments;
 pub use config::{ConfigDirError, read_config_dir};
 pub use logging::{LogFormat, LogOptions, init as init_logging};
 pub use readiness::{Readiness, Ready};

@@ -17,6 +17,9 @@ pub struct Identity {
     pub labels: Labels,
     /// Who said so.
     pub origin: Origin,
+    /// The store's revision that created its key; 0 where no store did. Of two numbers with one label set the older
+    /// wins.
+    pub create_revision: i64,
 }
 
 impl Row for Identity {

@@ -54,6 +54,10 @@ pub use rejected::Rejected;
 pub use remote_cluster::{RemoteCluster, RemoteConfig, Synced};
 pub use service::ServiceRow;
 
+/// The name under which our own cluster's store announces itself as a source of an imported table. Remote clusters
+/// announce themselves as `clustermesh/<cluster>`.
+pub const KVSTORE: &str = "kvstore";
+
 /// A cell for a value that may be absent.
 fn cell(value: Option<impl ToString>) -> String {
     value.map_or_else(String::new, |value| value.to_string())

@@ -8,7 +8,7 @@ use crate::{
     Broken, DecodeError, Source,
     error::{Fault, Read},
     ip_net,
-    json::{Reader, Writer, field_name, parse},
+    json::{Reader, Writer, field_name, next_field_name, parse},
     key::Resource,
 };
 
@@ -83,8 +83,9 @@ fn read(r: &mut Reader<'_>, name: &str) -> Read<IpEntry> {
     let mut ip: Option<IpAddr> = None;
     let mut mask: Option<Vec<u8>> = None;
     let mut entry = IpEntry::new(Prefix::host(std::net::Ipv4Addr::UNSPECIFIED.into()), NumericIdentity::UNKNOWN);
+    let mut next = 0;
     r.object(|r, key| {
-        match field_name(key, &FIELDS) {
+        match next_field_name(key, &FIELDS, &mut next) {
             Some("IP") => ip = r.ip()?,
             Some("Mask") => mask = ip_net::read_mask(r)?,
             Some("HostIP") => entry.host_ip = r.ip()?,

@@ -7,5 +7,5 @@
 mod reader;
 mod writer;
 
-pub(crate) use reader::{Reader, field_name, parse};
+pub(crate) use reader::{Reader, field_name, next_field_name, parse};
 pub(crate) use writer::Writer;

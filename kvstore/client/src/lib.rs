@@ -1,1 +1,52 @@
-//! List-watch with resync, leases, locks, transactions; Backend trait with etcd and an in-memory fake.
+//! The client side of an etcd v3 store: what every writer and reader of keys shares.
+//!
+//! ```text
+//!  users ──> Client (rate limit, time-out, status) ──> Backend ──> etcd, or the in-memory fake
+//!              ├── Leases      keys that live as long as we do; told when they were lost
+//!              ├── Locks       etcd's own mutex protocol
+//!              └── list_watch  a prefix, followed for ever: creates, modifies, deletes with proof
+//! ```
+//! The rules are in cores without clock, socket or task (`core/`); the drivers beside them are thin,
+//! and return futures for the caller to own.
+//!
+//! Deliberately absent: any knowledge of Cilium's keys and values, and the question what a lost
+//! store means for the datapath: here it is only said that a store is unknown.
+
+mod backend;
+mod client;
+mod config;
+mod core {
+    pub(crate) mod backoff;
+    pub(crate) mod bucket;
+    pub(crate) mod lease_pool;
+    pub(crate) mod list_watch;
+    pub(crate) mod pages;
+    pub(crate) mod watchdog;
+}
+mod error;
+mod etcd;
+pub mod fake;
+mod leases;
+mod list_watch;
+mod locks;
+mod options;
+mod types;
+
+pub use backend::{Backend, Pending, WatchStream};
+pub use client::{Client, ClientOptions, ConnectionStatus};
+pub use config::{ConfigError, EtcdConfig, load_config, parse_config};
+pub use core::{
+    backoff::Backoff,
+    list_watch::{Effect, Event, ListWatch},
+    watchdog::HeartbeatWatchdog,
+};
+pub use error::{Cause, Error, Operation};
+pub use etcd::{ConnectError, Etcd};
+pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
+pub use list_watch::{Follower, follow};
+pub use locks::{LockError, LockGuard, Locks};
+pub use options::{Options, OptionsError, duration};
+pub use types::{
+    Compare, Header, KeyEvent, KeyValue, LeaseGrant, LeaseId, Op, OpResult, Range, RangeResult, Revision, ServerStatus,
+    Txn, TxnResult, WatchBatch, prefix_end,
+};

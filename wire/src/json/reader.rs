@@ -26,6 +26,20 @@ pub(crate) fn parse<'a, T>(text: &'a [u8], read: impl FnOnce(&mut Reader<'a>) ->
     if reader.peek().is_some() { Err(reader.syntax("more after the value")) } else { Ok(value) }
 }
 
+/// As [`field_name`], for values of which there are very many: members come in the order of `names`
+/// nearly always, so the one after the last found is tried first.
+pub(crate) fn next_field_name<'n>(key: &str, names: &[&'n str], next: &mut usize) -> Option<&'n str> {
+    // Some members are left out when empty: look a few places ahead.
+    let ahead = names.iter().skip(*next).take(4).position(|name| *name == key);
+    match ahead {
+        Some(at) => {
+            *next += at + 1;
+            names.get(*next - 1).copied()
+        }
+        None => field_name(key, names),
+    }
+}
+
 /// The declared name that `key` stands for: the same, or the same but for case.
 pub(crate) fn field_name<'n>(key: &str, names: &[&'n str]) -> Option<&'n str> {
     let same = |name: &&&str| name.len() == key.len() && **name == key;

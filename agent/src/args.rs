@@ -1,0 +1,176 @@
+//! The agent's options; names are Cilium's where it has one.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{ClusterId, ClusterName, Prefix};
+
+/// Run the agent of this node
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Directory with a file per option, as a mounted ConfigMap
+    #[arg(long)]
+    pub config_dir: Option<PathBuf>,
+    /// Name of the cluster
+    #[arg(long, default_value = "default")]
+    pub cluster_name: ClusterName,
+    /// Number of the cluster, 1 to 255 (511 with --max-connected-clusters=511); 0 for no mesh
+    #[arg(long, default_value = "0")]
+    pub cluster_id: ClusterId,
+    /// Clusters that one mesh can have: 255 or 511
+    #[arg(long, default_value_t = 255)]
+    pub max_connected_clusters: u32,
+    /// Name of this node [default: $K8S_NODE_NAME, else the host name]
+    #[arg(long, env = "K8S_NODE_NAME")]
+    pub node_name: Option<String>,
+    /// Key-value store: etcd
+    #[arg(long, default_value = "etcd")]
+    pub kvstore: String,
+    /// Options of the store: etcd.address=URL or etcd.config=FILE, etcd.qps=N, etcd.maxInflight=N
+    #[arg(long, default_value = "")]
+    pub kvstore_opt: String,
+    /// How long our keys outlive us
+    #[arg(long, default_value = "15m", value_parser = duration)]
+    pub kvstore_lease_ttl: Duration,
+    /// Directory of client files, one a remote cluster, named like it
+    #[arg(long)]
+    pub clustermesh_config: Option<PathBuf>,
+    /// Directory of Kubernetes manifests, followed live
+    #[arg(long)]
+    pub k8s_manifests: Option<PathBuf>,
+    /// IPv4 range of this node's pods
+    #[arg(long)]
+    pub ipv4_range: Option<Prefix>,
+    /// IPv6 range of this node's pods
+    #[arg(long)]
+    pub ipv6_range: Option<Prefix>,
+    /// This node's IPv4 address on the underlay [default: the address of --devices]
+    #[arg(long)]
+    pub ipv4_node: Option<Ipv4Addr>,
+    /// This node's IPv6 address on the underlay
+    #[arg(long)]
+    pub ipv6_node: Option<Ipv6Addr>,
+    /// The device of the underlay [default: the one that has the node's address, else the default route's]
+    #[arg(long)]
+    pub devices: Option<String>,
+    /// Underlay protocol of the tunnel: ipv4
+    #[arg(long, default_value = "ipv4", value_parser = underlay)]
+    pub underlay_protocol: String,
+    /// UDP port of the tunnel
+    #[arg(long, default_value_t = 8472)]
+    pub tunnel_port: u16,
+    /// When policy is enforced: default, always, never
+    #[arg(long, default_value = "default")]
+    pub enable_policy: policy::EnablePolicy,
+    /// Report what policy would drop, and let it pass
+    #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub policy_audit_mode: bool,
+    /// Peer selectors that name no cluster mean our own
+    #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
+    pub policy_default_local_cluster: bool,
+    /// Whether the host always reaches its own pods: auto, always, policy
+    #[arg(long, default_value = "auto", value_parser = ["auto", "always", "policy"])]
+    pub allow_localhost: String,
+    /// How many trace events are left out: none, low, medium, maximum
+    #[arg(long, default_value = "medium", value_parser = ["none", "low", "medium", "maximum"])]
+    pub monitor_aggregation: String,
+    /// Socket of the local API
+    #[arg(long, default_value = api::paths::SOCKET)]
+    pub socket_path: PathBuf,
+    /// Files that need not outlive a reboot
+    #[arg(long, default_value = "/var/run/causeway/state")]
+    pub state_dir: PathBuf,
+    /// Files that must
+    #[arg(long, default_value = "/var/lib/causeway")]
+    pub lib_dir: PathBuf,
+    /// Where maps, links and programs are pinned
+    #[arg(long, default_value = "/sys/fs/bpf/causeway")]
+    pub bpf_root: PathBuf,
+    /// Take over a node name that another live node holds
+    #[arg(long)]
+    pub take_over: bool,
+    /// Address of /healthz and /readyz
+    #[arg(long, default_value = "127.0.0.1:9879")]
+    pub agent_health_addr: SocketAddr,
+    /// Address of /metrics; none without it
+    #[arg(long)]
+    pub prometheus_serve_addr: Option<SocketAddr>,
+    /// How the agent logs
+    #[command(flatten)]
+    pub log: runtime::LogOptions,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// The node's name.
+    ///
+    /// # Errors
+    ///
+    /// When there is none, or it is no name.
+    pub fn node(&self) -> anyhow::Result<model::NodeName> {
+        let name = match &self.node_name {
+            Some(name) => name.clone(),
+            None => std::fs::read_to_string("/proc/sys/kernel/hostname")?.trim().to_owned(),
+        };
+        Ok(model::NodeName::try_new(&name)?)
+    }
+
+    /// What names this node in slave keys: IPv4 where there is one.
+    pub fn node_ip(&self) -> anyhow::Result<IpAddr> {
+        let ip = self.ipv4_node.map(IpAddr::V4).or(self.ipv6_node.map(IpAddr::V6));
+        ip.ok_or_else(|| anyhow::anyhow!("the node's address is not known: give --ipv4-node"))
+    }
+}
+
+/// `15m`, `25s`, `1h30m`: Go's notation, whole units.
+fn duration(text: &str) -> Result<Duration, String> {
+    let bad = || format!("{text:?} is not a duration such as 15m, 90s or 1h30m");
+    let mut total = Duration::ZERO;
+    let mut number = String::new();
+    for c in text.chars() {
+        if c.is_ascii_digit() {
+            number.push(c);
+            continue;
+        }
+        let count: u64 = number.parse().map_err(|_| bad())?;
+        let unit = match c {
+            's' => 1,
+            'm' => 60,
+            'h' => 3600,
+            _ => return Err(bad()),
+        };
+        total += Duration::from_secs(count.checked_mul(unit).ok_or_else(bad)?);
+        number.clear();
+    }
+    if !number.is_empty() || total.is_zero() {
+        return Err(bad());
+    }
+    let (least, most) = (Duration::from_secs(25), Duration::from_secs(86_400));
+    if total < least || total > most {
+        return Err(format!("{text} is not between 25s and 24h"));
+    }
+    Ok(total)
+}
+
+fn underlay(text: &str) -> Result<String, String> {
+    match text {
+        "ipv4" => Ok(text.to_owned()),
+        "ipv6" => Err("an IPv6 underlay is not built yet; IPv6 pods ride over ipv4".to_owned()),
+        other => Err(format!("{other:?} is not ipv4")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_whole_units_within_etcd_s_bounds() {
+        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
+        for bad in ["", "15", "m", "1d", "24s", "25h"] {
+            assert!(duration(bad).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,15 @@
+//! One file a command.
+
+pub(crate) mod bpf;
+pub(crate) mod cleanup;
+pub(crate) mod clustermesh;
+pub(crate) mod endpoint;
+pub(crate) mod identity;
+pub(crate) mod ip;
+pub(crate) mod kvstore;
+pub(crate) mod monitor;
+pub(crate) mod node;
+pub(crate) mod policy;
+pub(crate) mod service;
+pub(crate) mod statedb;
+pub(crate) mod status;

@@ -1,0 +1,132 @@
+//! `causeway kvstore`: any etcd, by address or client file.
+
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use kvstore::{Backend, Event, KeyValue, Range};
+
+use crate::output::print;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    /// Kind of the store: etcd
+    #[arg(long, global = true, default_value = "etcd")]
+    kvstore: String,
+    /// etcd.address=URL or etcd.config=FILE
+    #[arg(long, global = true, env = "CAUSEWAY_KVSTORE_OPT", default_value = "etcd.address=http://127.0.0.1:2379")]
+    kvstore_opt: String,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Print a key, or every key that begins with it
+    Get {
+        /// Every key that begins with KEY
+        #[arg(long)]
+        recursive: bool,
+        /// The key
+        key: String,
+    },
+    /// Write a key
+    Set {
+        /// The key
+        #[arg(long)]
+        key: String,
+        /// Its value
+        #[arg(long)]
+        value: String,
+    },
+    /// Delete a key, or every key that begins with it
+    Delete {
+        /// Every key that begins with KEY
+        #[arg(long)]
+        recursive: bool,
+        /// The key
+        key: String,
+    },
+    /// Print what is there and then each change of keys that begin with PREFIX
+    Watch {
+        /// The prefix
+        prefix: String,
+    },
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    if args.kvstore != "etcd" {
+        bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
+    }
+    let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let store = options.connect(false).await?;
+    match args.command {
+        Command::Get { recursive, key } => {
+            let range = if recursive { Range::prefix(key.clone()) } else { Range::key(key.clone()) };
+            let found = all(&*store, range).await?;
+            if found.is_empty() && !recursive {
+                bail!("there is no key {key}");
+            }
+            print(&found.iter().map(|kv| line(kv)).collect::<String>())?;
+        }
+        Command::Set { key, value } => {
+            store.put(key.into(), value.into(), None).await.context("write the key")?;
+        }
+        Command::Delete { recursive, key } => {
+            let mut deleted = 0;
+            if recursive {
+                for kv in all(&*store, Range::prefix(key.clone())).await? {
+                    deleted += store.delete(kv.key).await.context("delete a key")?.1;
+                }
+            } else {
+                deleted = store.delete(key.clone().into()).await.context("delete the key")?.1;
+            }
+            print(&format!("{deleted} keys deleted\n"))?;
+        }
+        Command::Watch { prefix } => {
+            let (mut follower, driver) = kvstore::follow(store, prefix);
+            let show = async {
+                while let Some(events) = follower.next().await {
+                    for event in events {
+                        print(&shown(&event))?;
+                    }
+                }
+                anyhow::Ok(())
+            };
+            tokio::select! {
+                () = driver => {}
+                done = show => done?,
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Every key of a range, a page at a time, all of one revision.
+async fn all(store: &dyn Backend, range: Range) -> Result<Vec<KeyValue>> {
+    let mut found: Vec<KeyValue> = Vec::new();
+    let mut next = range.clone().limit(1000);
+    loop {
+        let page = store.range(next.clone()).await.context("read keys")?;
+        let last = page.kvs.last().map(|kv| kv.key.clone());
+        found.extend(page.kvs);
+        let Some(last) = last.filter(|_| page.more) else { return Ok(found) };
+        next.key = [&last[..], b"\0"].concat().into();
+        next.revision = if next.revision == 0 { page.header.revision } else { next.revision };
+    }
+}
+
+fn line(kv: &KeyValue) -> String {
+    format!("{} => {}\n", String::from_utf8_lossy(&kv.key), String::from_utf8_lossy(&kv.value))
+}
+
+fn shown(event: &Event) -> String {
+    match event {
+        Event::Created(kv) => format!("create {}", line(kv)),
+        Event::Modified(kv) => format!("modify {}", line(kv)),
+        Event::Deleted { key, .. } => format!("delete {}\n", String::from_utf8_lossy(key)),
+        Event::ListDone => "listdone\n".to_owned(),
+        Event::StoreUnknown => "the store may be another one: nothing is taken as deleted\n".to_owned(),
+        Event::Relisted { unproven } => format!("listed again, {unproven} keys are not there\n"),
+    }
+}
+

@@ -1,0 +1,51 @@
+//! `causeway service`.
+
+use std::process::ExitCode;
+
+use anyhow::Result;
+use api::{Service, paths};
+
+use crate::client::Socket;
+use crate::output::Output;
+
+#[derive(clap::Args)]
+pub(crate) struct Args {
+    #[command(flatten)]
+    socket: Socket,
+    #[command(flatten)]
+    output: Output,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    /// Every load-balanced address with its backends
+    List,
+}
+
+pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    let Command::List = args.command;
+    let services: Vec<Service> = args.socket.get(paths::SERVICE).await?;
+    args.output.list(&["ID", "Frontend", "Service Type", "Name", "Backend"], &services, |service| {
+        let frontend = &service.frontend_address;
+        let backend = |(number, backend): (usize, &api::Backend)| {
+            let cluster = if backend.cluster_id == 0 { String::new() } else { format!(" cluster {}", backend.cluster_id) };
+            let address = address(&backend.ip, backend.port, &backend.protocol);
+            format!("{} => {address} ({}){cluster}", number + 1, backend.state)
+        };
+        let backends: Vec<String> = service.backend_addresses.iter().enumerate().map(backend).collect();
+        vec![
+            service.id.map(|id| id.to_string()).unwrap_or_default(),
+            address(&frontend.ip, frontend.port, &frontend.protocol),
+            service.service_type.clone(),
+            format!("{}/{}", service.namespace, service.name),
+            backends.join("\n"),
+        ]
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn address(ip: &str, port: u16, protocol: &str) -> String {
+    if ip.contains(':') { format!("[{ip}]:{port}/{protocol}") } else { format!("{ip}:{port}/{protocol}") }
+}

@@ -1,0 +1,360 @@
+//! Which number each label set of this node gets, as a state machine.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::ops::RangeInclusive;
+use std::time::{Duration, Instant};
+
+use model::{Labels, NumericIdentity};
+use tables::Grant;
+
+/// First wait after a failure; doubles up to [`MAX_BACKOFF`].
+const BACKOFF: Duration = Duration::from_millis(20);
+/// A lock holder that died lets go within its lease of 25 s; asking every second costs nothing.
+const MAX_BACKOFF: Duration = Duration::from_secs(1);
+/// Keys of numbers in use are put again this often, as Cilium does.
+const KEEP_ALIVE: Duration = Duration::from_secs(300);
+
+/// What must now be done.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Effect {
+    /// Run the transaction and answer with [`Core::handle_outcome`].
+    Try(Attempt),
+    /// Delete this node's slave key of the labels.
+    Forget(Labels),
+    /// Tell the requester.
+    Grant(Labels, Grant),
+    /// Nobody asks for the labels any more.
+    Withdraw(Labels),
+}
+
+/// One transaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Attempt {
+    /// The labels.
+    pub labels: Labels,
+    /// The number to take.
+    pub number: NumericIdentity,
+    /// What must hold.
+    pub mode: Mode,
+}
+
+/// What an attempt assumes of the store.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// The number is free and nobody uses the labels.
+    New,
+    /// The number has these labels.
+    Known,
+    /// The number's master key is gone although nodes use it: put it back.
+    Recreate,
+}
+
+/// What became of an attempt.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// The keys are there.
+    Done,
+    /// Somebody holds a lock on the labels or the number.
+    Locked,
+    /// The number is not free, or was freed a short while ago.
+    Taken,
+    /// A node uses the labels with this number.
+    InUse(NumericIdentity),
+    /// The number does not have these labels.
+    Different,
+    /// The store did not answer, or refused.
+    Failed(String),
+}
+
+/// The label sets of this node.
+pub struct Core {
+    range: RangeInclusive<u32>,
+    sets: BTreeMap<Labels, Set>,
+    /// The numbers that the store has, and their labels.
+    known: BTreeMap<NumericIdentity, (i64, Labels)>,
+    by_labels: BTreeMap<Labels, BTreeSet<(i64, NumericIdentity)>>,
+    synced: bool,
+    random: u64,
+    effects: VecDeque<Effect>,
+}
+
+struct Set {
+    requested: bool,
+    phase: Phase,
+    /// The number in use, once granted; it stays while another one is sought.
+    granted: Option<NumericIdentity>,
+    failures: u32,
+    /// A slave key names this number although its master key is not there.
+    orphan: Option<NumericIdentity>,
+}
+
+#[derive(Debug, Clone, PartialEq)]
+enum Phase {
+    /// Before the first list of the store.
+    Unsynced,
+    /// A transaction is out.
+    Trying(Attempt),
+    /// The keys are there; our own watch has yet to show the number.
+    Confirming(NumericIdentity),
+    /// Until then.
+    Waiting(Instant),
+    /// In use; its keys are put again then.
+    Held(NumericIdentity, Instant),
+}
+
+// === impl Core ===
+
+impl Core {
+    /// A node that may take numbers of `range`; `seed` decides which.
+    pub fn new(range: RangeInclusive<u32>, seed: u64) -> Self {
+        Self {
+            range,
+            sets: BTreeMap::new(),
+            known: BTreeMap::new(),
+            by_labels: BTreeMap::new(),
+            synced: false,
+            random: seed | 1,
+            effects: VecDeque::new(),
+        }
+    }
+
+    /// A number that this node held in an earlier run: granted at once, verified when the store answers.
+    pub fn handle_restored(&mut self, labels: Labels, number: NumericIdentity) {
+        let set = Set { requested: false, phase: Phase::Unsynced, granted: Some(number), failures: 0, orphan: None };
+        self.sets.insert(labels, set);
+    }
+
+    /// An endpoint uses the labels.
+    pub fn handle_request(&mut self, now: Instant, labels: Labels) {
+        let fresh = || Set { requested: true, phase: Phase::Unsynced, granted: None, failures: 0, orphan: None };
+        let set = self.sets.entry(labels.clone()).or_insert_with(fresh);
+        set.requested = true;
+        if let Some(number) = set.granted {
+            self.effects.push_back(Effect::Grant(labels.clone(), Grant::Identity(number)));
+        }
+        if self.synced && matches!(set.phase, Phase::Unsynced) {
+            self.start(now, &labels);
+        }
+    }
+
+    /// No endpoint uses the labels any more.
+    pub fn handle_release(&mut self, labels: &Labels) {
+        let Some(set) = self.sets.get_mut(labels) else { return };
+        set.requested = false;
+        // A transaction that is out may still put the slave key: it is forgotten when the answer is in.
+        if !matches!(set.phase, Phase::Trying(_)) {
+            self.sets.remove(labels);
+            self.effects.push_back(Effect::Forget(labels.clone()));
+        }
+        self.effects.push_back(Effect::Withdraw(labels.clone()));
+    }
+
+    /// The store shows a number with labels.
+    pub fn handle_known(&mut self, now: Instant, number: NumericIdentity, labels: Labels, create_revision: i64) {
+        self.unlearn(number);
+        self.by_labels.entry(labels.clone()).or_default().insert((create_revision, number));
+        self.known.insert(number, (create_revision, labels.clone()));
+        if self.sets.contains_key(&labels) {
+            self.look_again(now, &labels);
+        }
+        let robbed =
+            |(held, set): (&Labels, &Set)| (set.granted == Some(number) && *held != labels).then(|| held.clone());
+        let robbed: Vec<Labels> = self.sets.iter().filter_map(robbed).collect();
+        for held in robbed {
+            tracing::error!(%number, ours = %held, theirs = %labels, "identity was given to other labels: taking another");
+            if let Some(set) = self.sets.get_mut(&held) {
+                set.granted = None;
+            }
+            self.start(now, &held);
+        }
+    }
+
+    /// The store has lost a number.
+    pub fn handle_unknown(&mut self, now: Instant, number: NumericIdentity) {
+        let Some(labels) = self.unlearn(number) else { return };
+        let held = self.sets.get(&labels).is_some_and(|set| set.granted == Some(number));
+        if held {
+            self.attempt(labels, number, Mode::Recreate);
+        } else if self.sets.contains_key(&labels) {
+            self.look_again(now, &labels);
+        }
+    }
+
+    /// Every number that the store had at the start was shown.
+    pub fn handle_synced(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.synced, true) {
+            return;
+        }
+        let waiting: Vec<Labels> = self
+            .sets
+            .iter()
+            .filter(|(_, set)| set.phase == Phase::Unsynced)
+            .map(|(labels, _)| labels.clone())
+            .collect();
+        for labels in waiting {
+            if self.sets.get(&labels).is_some_and(|set| set.requested) {
+                self.start(now, &labels);
+            }
+        }
+    }
+
+    /// The slave key of the labels went with its lease, or the store may be another one: keys are put again.
+    pub fn handle_doubt(&mut self, now: Instant, labels: &Labels) {
+        if let Some(set) = self.sets.get_mut(labels)
+            && let Phase::Held(_, at) = &mut set.phase
+        {
+            *at = now;
+        }
+        self.handle_timeout(now);
+    }
+
+    /// The answer to [`Effect::Try`].
+    pub fn handle_outcome(&mut self, now: Instant, attempt: Attempt, outcome: Outcome) {
+        let labels = attempt.labels.clone();
+        let Some(set) = self.sets.get_mut(&labels) else { return };
+        if set.phase != Phase::Trying(attempt.clone()) {
+            return;
+        }
+        if !set.requested {
+            self.sets.remove(&labels);
+            self.effects.push_back(Effect::Forget(labels));
+            return;
+        }
+        match outcome {
+            Outcome::Done => {
+                set.failures = 0;
+                set.orphan = None;
+                set.phase = Phase::Confirming(attempt.number);
+                self.look_again(now, &labels);
+            }
+            Outcome::Failed(reason) => {
+                if set.granted.is_none() {
+                    self.effects.push_back(Effect::Grant(labels.clone(), Grant::Failed(reason)));
+                }
+                self.back_off(now, &labels);
+            }
+            Outcome::InUse(number) => {
+                set.orphan = Some(number);
+                self.back_off(now, &labels);
+            }
+            Outcome::Taken | Outcome::Different | Outcome::Locked => self.back_off(now, &labels),
+        }
+    }
+
+    /// Time passed.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let due = |(labels, set): (&Labels, &Set)| {
+            let due = matches!(set.phase, Phase::Waiting(at) | Phase::Held(_, at) if at <= now);
+            due.then(|| labels.clone())
+        };
+        let due: Vec<Labels> = self.sets.iter().filter_map(due).collect();
+        for labels in due {
+            self.start(now, &labels);
+        }
+    }
+
+    /// The next thing to do.
+    pub fn poll_effect(&mut self) -> Option<Effect> {
+        self.effects.pop_front()
+    }
+
+    /// When [`handle_timeout`](Self::handle_timeout) has something to do.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        let at = |set: &Set| match set.phase {
+            Phase::Waiting(at) | Phase::Held(_, at) => Some(at),
+            _ => None,
+        };
+        self.sets.values().filter_map(at).min()
+    }
+
+    /// The numbers in use, for the file that outlives us.
+    pub fn held(&self) -> impl Iterator<Item = (&Labels, NumericIdentity)> {
+        self.sets.iter().filter_map(|(labels, set)| Some((labels, set.granted?)))
+    }
+
+    /// Begins, or begins again, to look for a number.
+    fn start(&mut self, now: Instant, labels: &Labels) {
+        let Some(set) = self.sets.get(labels) else { return };
+        if let Some(number) = self.oldest(labels) {
+            self.attempt(labels.clone(), number, Mode::Known);
+        } else if let Some(number) = set.granted.or(set.orphan) {
+            self.attempt(labels.clone(), number, Mode::Recreate);
+        } else if let Some(number) = self.pick() {
+            self.attempt(labels.clone(), number, Mode::New);
+        } else {
+            let (first, last) = (self.range.start(), self.range.end());
+            let reason = format!("every identity from {first} to {last} is in use: delete unused label sets");
+            self.effects.push_back(Effect::Grant(labels.clone(), Grant::Failed(reason)));
+            self.back_off(now, labels);
+        }
+    }
+
+    fn attempt(&mut self, labels: Labels, number: NumericIdentity, mode: Mode) {
+        let Some(set) = self.sets.get_mut(&labels) else { return };
+        let attempt = Attempt { labels, number, mode };
+        if set.phase != Phase::Trying(attempt.clone()) {
+            set.phase = Phase::Trying(attempt.clone());
+            self.effects.push_back(Effect::Try(attempt));
+        }
+    }
+
+    /// What the store shows of the labels may have changed what is right.
+    fn look_again(&mut self, now: Instant, labels: &Labels) {
+        let oldest = self.oldest(labels);
+        let Some(set) = self.sets.get_mut(labels) else { return };
+        match (set.phase.clone(), oldest) {
+            (Phase::Confirming(number), Some(oldest)) if oldest == number => {
+                set.phase = Phase::Held(number, now + KEEP_ALIVE);
+                set.granted = Some(number);
+                self.effects.push_back(Effect::Grant(labels.clone(), Grant::Identity(number)));
+            }
+            // An older number has our labels: it wins on every node.
+            (Phase::Confirming(number) | Phase::Held(number, _), Some(oldest)) if oldest != number => {
+                self.attempt(labels.clone(), oldest, Mode::Known);
+            }
+            (Phase::Waiting(_), Some(oldest)) => self.attempt(labels.clone(), oldest, Mode::Known),
+            _ => {}
+        }
+    }
+
+    fn oldest(&self, labels: &Labels) -> Option<NumericIdentity> {
+        let numbers = self.by_labels.get(labels)?;
+        numbers.iter().map(|(_, number)| *number).find(|number| self.range.contains(&number.get()))
+    }
+
+    fn unlearn(&mut self, number: NumericIdentity) -> Option<Labels> {
+        let (revision, labels) = self.known.remove(&number)?;
+        if let Some(numbers) = self.by_labels.get_mut(&labels) {
+            numbers.remove(&(revision, number));
+            if numbers.is_empty() {
+                self.by_labels.remove(&labels);
+            }
+        }
+        Some(labels)
+    }
+
+    fn back_off(&mut self, now: Instant, labels: &Labels) {
+        let Some(set) = self.sets.get_mut(labels) else { return };
+        let wait = BACKOFF.saturating_mul(1 << set.failures.min(8)).min(MAX_BACKOFF);
+        set.failures += 1;
+        set.phase = Phase::Waiting(now + wait);
+    }
+
+    /// A random number that the store does not show; `None` when all are taken.
+    fn pick(&mut self) -> Option<NumericIdentity> {
+        let (first, last) = (*self.range.start(), *self.range.end());
+        let size = u64::from(last - first) + 1;
+        // xorshift64: enough to keep nodes from trying the same number.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let start = self.random % size;
+        let tried: BTreeSet<NumericIdentity> = self.sets.values().filter_map(|set| set.granted).collect();
+        let number = |step: u64| u32::try_from((start + step) % size).ok().map(|at| NumericIdentity::new(first + at));
+        let free = |number: &NumericIdentity| !self.known.contains_key(number) && !tried.contains(number);
+        (0..size).filter_map(number).find(free)
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,179 @@
+//! Allocation, told by its effects.
+
+use super::*;
+
+struct Bench {
+    core: Core,
+    now: Instant,
+}
+
+fn labels(app: &str) -> Labels {
+    format!("k8s:app={app}").split(',').map(|label| label.parse().unwrap()).collect()
+}
+
+const fn id(number: u32) -> NumericIdentity {
+    NumericIdentity::new(number)
+}
+
+impl Bench {
+    fn new(range: RangeInclusive<u32>) -> Self {
+        Self { core: Core::new(range, 7), now: Instant::now() }
+    }
+
+    /// What is to be done, a word each, and the attempts.
+    fn effects(&mut self) -> (String, Vec<Attempt>) {
+        let mut attempts = Vec::new();
+        let app = |labels: &Labels| labels.value(None, "app").unwrap_or("-").to_owned();
+        let mut words = Vec::new();
+        while let Some(effect) = self.core.poll_effect() {
+            words.push(match effect {
+                Effect::Try(attempt) => {
+                    attempts.push(attempt.clone());
+                    format!("try-{:?}-{}={}", attempt.mode, app(&attempt.labels), attempt.number)
+                }
+                Effect::Forget(labels) => format!("forget-{}", app(&labels)),
+                Effect::Grant(labels, Grant::Identity(number)) => format!("grant-{}={number}", app(&labels)),
+                Effect::Grant(labels, Grant::Failed(_)) => format!("failed-{}", app(&labels)),
+                Effect::Withdraw(labels) => format!("withdraw-{}", app(&labels)),
+            });
+        }
+        (words.join(" "), attempts)
+    }
+
+    #[track_caller]
+    fn expect(&mut self, words: &str) -> Vec<Attempt> {
+        let (found, attempts) = self.effects();
+        assert_eq!(found, words);
+        attempts
+    }
+
+    fn pass(&mut self, wait: Duration) {
+        self.now += wait;
+        self.core.handle_timeout(self.now);
+    }
+}
+
+#[test]
+fn new_number_is_granted_only_after_our_own_watch_shows_it() {
+    let mut bench = Bench::new(300..=300);
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("");
+    bench.core.handle_synced(bench.now);
+    let attempt = bench.expect("try-New-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("");
+    bench.core.handle_known(bench.now, id(300), labels("cart"), 10);
+    bench.expect("grant-cart=300");
+}
+
+#[test]
+fn known_labels_take_their_oldest_number() {
+    let mut bench = Bench::new(300..=400);
+    bench.core.handle_known(bench.now, id(301), labels("cart"), 9);
+    bench.core.handle_known(bench.now, id(399), labels("cart"), 5);
+    bench.core.handle_known(bench.now, id(900), labels("cart"), 1);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.expect("try-Known-cart=399").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("grant-cart=399");
+}
+
+#[test]
+fn two_allocators_that_raced_agree_on_the_older_number() {
+    let mut bench = Bench::new(300..=300);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.expect("try-New-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    // The other node's number lies in our range too, and its key is older; the watch shows it first.
+    bench.core.range = 300..=301;
+    bench.core.handle_known(bench.now, id(301), labels("cart"), 4);
+    let attempt = bench.expect("try-Known-cart=301").remove(0);
+    bench.core.handle_known(bench.now, id(300), labels("cart"), 5);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("grant-cart=301");
+}
+
+#[test]
+fn lock_and_taken_number_are_waited_out_and_retried() {
+    let mut bench = Bench::new(300..=301);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.effects().1.remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Locked);
+    bench.expect("");
+    bench.pass(BACKOFF);
+    let attempt = bench.effects().1.remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::InUse(id(301)));
+    bench.pass(BACKOFF * 2);
+    bench.expect("try-Recreate-cart=301");
+}
+
+#[test]
+fn lost_master_key_is_put_back_and_a_lost_lease_too() {
+    let mut bench = Bench::new(300..=400);
+    bench.core.handle_known(bench.now, id(300), labels("cart"), 5);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.expect("try-Known-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("grant-cart=300");
+    bench.core.handle_unknown(bench.now, id(300));
+    let attempt = bench.expect("try-Recreate-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.core.handle_known(bench.now, id(300), labels("cart"), 6);
+    bench.expect("grant-cart=300");
+    bench.core.handle_doubt(bench.now, &labels("cart"));
+    let attempt = bench.expect("try-Known-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("grant-cart=300");
+    bench.pass(KEEP_ALIVE);
+    bench.expect("try-Known-cart=300");
+}
+
+#[test]
+fn store_down_fails_new_labels_and_keeps_restored_ones() {
+    let mut bench = Bench::new(300..=400);
+    bench.core.handle_restored(labels("cart"), id(300));
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("grant-cart=300");
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("web"));
+    let attempts = bench.effects().1;
+    let web = attempts.into_iter().find(|attempt| attempt.labels == labels("web")).unwrap();
+    bench.core.handle_outcome(bench.now, web, Outcome::Failed("no answer".into()));
+    bench.expect("failed-web");
+}
+
+#[test]
+fn released_labels_are_forgotten_also_while_a_transaction_is_out() {
+    let mut bench = Bench::new(300..=300);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.expect("try-New-cart=300").remove(0);
+    bench.core.handle_release(&labels("cart"));
+    bench.expect("withdraw-cart");
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("forget-cart");
+}
+
+#[test]
+fn exhausted_range_says_so() {
+    let mut bench = Bench::new(300..=300);
+    bench.core.handle_known(bench.now, id(300), labels("web"), 1);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("failed-cart");
+}
+
+#[test]
+fn number_given_to_other_labels_is_given_up() {
+    let mut bench = Bench::new(300..=301);
+    bench.core.handle_restored(labels("cart"), id(300));
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("grant-cart=300");
+    bench.core.handle_known(bench.now, id(300), labels("web"), 3);
+    bench.core.handle_synced(bench.now);
+    bench.expect("try-New-cart=301");
+}

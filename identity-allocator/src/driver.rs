@@ -1,0 +1,143 @@
+//! The task that runs the [`Core`] over the tables and the store.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kvstore::{Backend, Cause, Leases};
+use model::{ClusterName, Labels, NumericIdentity, Source};
+use statedb::{Change, Reader, Writer};
+use tables::{Identity, IdentityGrant, IdentityRequest};
+
+use crate::{Attempt, Core, Effect, Outcome, held, txn};
+
+/// What the allocator reads, writes and talks to.
+pub struct Inputs {
+    /// The label sets that endpoints use.
+    pub requests: Reader<IdentityRequest>,
+    /// The numbers that the store has, from our own `id/` watch.
+    pub identities: Reader<Identity>,
+    /// The answers.
+    pub grants: Writer<IdentityGrant>,
+    /// The store.
+    pub store: Arc<dyn Backend>,
+    /// The leases of slave keys.
+    pub leases: Arc<Leases>,
+    /// Our own cluster.
+    pub cluster: ClusterName,
+    /// The numbers that are ours to give.
+    pub range: RangeInclusive<u32>,
+    /// Names this node in slave keys: IPv4 where there is one.
+    pub node_ip: IpAddr,
+    /// The file of numbers in use.
+    pub file: PathBuf,
+}
+
+/// Runs until the future is dropped.
+pub async fn run(inputs: Inputs) {
+    let mut core = Core::new(inputs.range.clone(), rand::random());
+    match held::load(&inputs.file) {
+        Ok(restored) => restored.into_iter().for_each(|(labels, number)| core.handle_restored(labels, number)),
+        Err(error) => tracing::error!(error = %error, "numbers in use before the restart are not known"),
+    }
+    let mut requests = inputs.requests.changes();
+    let mut identities = inputs.identities.changes();
+    let mut lost = inputs.leases.lost_keys(wire::identity::value_prefix_all());
+    let mut saved = BTreeMap::new();
+    loop {
+        let now = Instant::now();
+        for change in requests.drain() {
+            let labels = change.row().labels.clone();
+            match change {
+                Change::Upsert(_) => core.handle_request(now, labels),
+                Change::Delete(_) => core.handle_release(&labels),
+            }
+        }
+        let (changed, snapshot) = identities.drain_with_snapshot();
+        for change in changed {
+            let row = change.row();
+            // Restored rows are no proof that the store has the number.
+            if row.origin.cluster != inputs.cluster || row.origin.source != Source::Kvstore {
+                continue;
+            }
+            match &change {
+                Change::Upsert(row) => core.handle_known(now, row.id, row.labels.clone(), row.create_revision),
+                Change::Delete(row) => core.handle_unknown(now, row.id),
+            }
+        }
+        // Only our own store counts here: a remote cluster that is down must not hold up our pods.
+        if !snapshot.pending().any(|source| source == tables::KVSTORE) {
+            core.handle_synced(now);
+        }
+        core.handle_timeout(now);
+        while let Some(effect) = core.poll_effect() {
+            match effect {
+                Effect::Try(attempt) => {
+                    let outcome = attempt_once(&inputs, &attempt).await;
+                    core.handle_outcome(Instant::now(), attempt, outcome);
+                }
+                Effect::Forget(labels) => forget(&inputs, &labels).await,
+                Effect::Grant(labels, grant) => drop(inputs.grants.upsert(IdentityGrant { labels, grant })),
+                Effect::Withdraw(labels) => drop(inputs.grants.delete(&labels)),
+            }
+        }
+        let now_held: BTreeMap<Labels, NumericIdentity> =
+            core.held().map(|(labels, id)| (labels.clone(), id)).collect();
+        if now_held != saved {
+            match held::save(&inputs.file, now_held.iter().map(|(labels, id)| (labels, *id))) {
+                Ok(()) => saved = now_held,
+                Err(error) => tracing::error!(error = %error, "numbers in use would not survive a restart"),
+            }
+        }
+        let timeout = core.poll_timeout();
+        tokio::select! {
+            () = requests.wait() => {}
+            () = identities.wait() => {}
+            Some(key) = lost.recv() => {
+                let parsed = std::str::from_utf8(&key).ok().and_then(wire::identity::parse_value_key);
+                let labels = parsed.and_then(|(labels, _)| wire::labels::decode("", labels.as_bytes()).ok());
+                if let Some(labels) = labels {
+                    core.handle_doubt(Instant::now(), &labels);
+                }
+            }
+            () = sleep_until(timeout) => {}
+        }
+    }
+}
+
+async fn attempt_once(inputs: &Inputs, attempt: &Attempt) -> Outcome {
+    let key = txn::slave_key(&attempt.labels, inputs.node_ip);
+    let lease = match inputs.leases.lease_for(&key).await {
+        Ok(lease) => lease,
+        Err(error) => return Outcome::Failed(error.full()),
+    };
+    let request = txn::build(attempt, &inputs.cluster, inputs.node_ip, lease);
+    match inputs.store.txn(request).await {
+        Ok(answer) => txn::outcome(attempt, answer),
+        Err(error) => {
+            if error.cause == Cause::LeaseNotFound {
+                inputs.leases.handle_lease_not_found(lease);
+            }
+            Outcome::Failed(error.full())
+        }
+    }
+}
+
+/// Deletes the slave key; with the store down its lease does, unless the labels come back before.
+async fn forget(inputs: &Inputs, labels: &Labels) {
+    let key = txn::slave_key(labels, inputs.node_ip);
+    if let Err(error) = inputs.leases.delete(key.clone()).await {
+        inputs.leases.release(&key);
+        tracing::warn!(%labels, error = error.full(), "slave key stays until its lease ends");
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
