@@ -2,6 +2,7 @@
 //! Needs root; `cargo bench -p datapath --bench packet`.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark")]
+#![expect(dead_code, reason = "shares the fixture of the tests, not all of it")]
 
 #[path = "../tests/kernel/fixture.rs"]
 mod fixture;

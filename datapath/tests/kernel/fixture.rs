@@ -18,25 +18,25 @@ use std::{
 use tables::{Endpoint, EndpointState, IpcacheRow, MacAddr, Origin, PolicyKey, PolicyMapRow};
 
 /// Identities of the fixture.
-pub const CLIENT: u32 = 1001;
-pub const SERVER: u32 = 1002;
-pub const REMOTE: u32 = 2001;
+pub(crate) const CLIENT: u32 = 1001;
+pub(crate) const SERVER: u32 = 1002;
+pub(crate) const REMOTE: u32 = 2001;
 
-pub const PASS: u32 = 0;
-pub const DROP: u32 = 2;
-pub const REDIRECT: u32 = 7;
+pub(crate) const PASS: u32 = 0;
+pub(crate) const DROP: u32 = 2;
+pub(crate) const REDIRECT: u32 = 7;
 
-pub const V4: usize = 0;
-pub const V6: usize = 1;
+pub(crate) const V4: usize = 0;
+pub(crate) const V6: usize = 1;
 /// Both families, for loops.
-pub const FAMILIES: [usize; 2] = [V4, V6];
+pub(crate) const FAMILIES: [usize; 2] = [V4, V6];
 
 /// Runs a test inside a fresh node; says so when it cannot.
-pub fn on_node(test: &str, body: impl FnOnce(&mut Node) + Send) {
+pub(crate) fn on_node(test: &str, body: impl FnOnce(&mut Node) + Send) {
     on_node_with(test, |_| {}, body);
 }
 
-pub fn on_node_with(test: &str, adjust: impl FnOnce(&mut Config) + Send, body: impl FnOnce(&mut Node) + Send) {
+pub(crate) fn on_node_with(test: &str, adjust: impl FnOnce(&mut Config) + Send, body: impl FnOnce(&mut Node) + Send) {
     if !may_run(test) {
         return;
     }
@@ -55,7 +55,7 @@ pub fn on_node_with(test: &str, adjust: impl FnOnce(&mut Config) + Send, body: i
 }
 
 /// Root and not told to be quick.
-pub fn may_run(test: &str) -> bool {
+pub(crate) fn may_run(test: &str) -> bool {
     let quick = std::env::var_os("CAUSEWAY_TEST_QUICK").is_some();
     if nix::unistd::geteuid().is_root() && !quick {
         return true;
@@ -66,9 +66,9 @@ pub fn may_run(test: &str) -> bool {
 }
 
 /// Removes what a failed test leaves.
-pub struct Cleanup {
-    pub name: String,
-    pub root: PathBuf,
+pub(crate) struct Cleanup {
+    pub(crate) name: String,
+    pub(crate) root: PathBuf,
 }
 
 impl Drop for Cleanup {
@@ -82,7 +82,7 @@ impl Drop for Cleanup {
 }
 
 /// Small maps: a test fills none of them.
-pub fn config(bpf_root: PathBuf) -> Config {
+pub(crate) fn config(bpf_root: PathBuf) -> Config {
     Config {
         router_ipv4: Some(Ipv4Addr::new(10, 1, 0, 1)),
         router_ipv6: Some("fd01::1".parse().unwrap()),
@@ -93,16 +93,16 @@ pub fn config(bpf_root: PathBuf) -> Config {
     }
 }
 
-pub struct Node {
-    pub datapath: Datapath,
-    pub kernel: Pinned,
-    pub client: Endpoint,
-    pub server: Endpoint,
+pub(crate) struct Node {
+    pub(crate) datapath: Datapath,
+    pub(crate) kernel: Pinned,
+    pub(crate) client: Endpoint,
+    pub(crate) server: Endpoint,
 }
 
 impl Node {
     /// The client may send anything; nothing but what a test allows reaches the server.
-    pub fn new(config: Config) -> Self {
+    pub(crate) fn new(config: Config) -> Self {
         let datapath = Datapath::start(config).unwrap();
         let kernel = datapath.kernel();
         let mut nl = Netlink::open().unwrap();
@@ -127,17 +127,17 @@ impl Node {
         node
     }
 
-    pub fn apply(&mut self, plan: Vec<Op>) {
+    pub(crate) fn apply(&mut self, plan: Vec<Op>) {
         apply(&mut self.kernel, plan).unwrap();
     }
 
-    pub fn set_endpoint(&mut self, endpoint: &Endpoint, lockdown: bool) {
+    pub(crate) fn set_endpoint(&mut self, endpoint: &Endpoint, lockdown: bool) {
         let identity = endpoint.identity.unwrap().get();
         let rows = endpoint::rows(endpoint, identity, lockdown);
         self.apply(rows.into_iter().map(|(map, key, value)| Op::Update { map, key, value }).collect());
     }
 
-    pub fn announce(&mut self, prefix: &str, identity: u32, tunnel: Option<Ipv4Addr>) {
+    pub(crate) fn announce(&mut self, prefix: &str, identity: u32, tunnel: Option<Ipv4Addr>) {
         let row = IpcacheRow {
             prefix: prefix.parse().unwrap(),
             identity: NumericIdentity::new(identity),
@@ -149,53 +149,61 @@ impl Node {
         self.apply(vec![ipcache::upsert(&row)]);
     }
 
-    pub fn allow(&mut self, set: u32, direction: Direction, remote: u32, port: PortProto) {
+    pub(crate) fn allow(&mut self, set: u32, direction: Direction, remote: u32, port: PortProto) {
         self.rule(set, direction, remote, port, false, 1);
     }
 
-    pub fn rule(&mut self, set: u32, direction: Direction, remote: u32, port: PortProto, deny: bool, precedence: u32) {
+    pub(crate) fn rule(
+        &mut self,
+        set: u32,
+        direction: Direction,
+        remote: u32,
+        port: PortProto,
+        deny: bool,
+        precedence: u32,
+    ) {
         let key = PolicyKey { set: NumericIdentity::new(set), direction, remote: NumericIdentity::new(remote), port };
         let row = PolicyMapRow { key, deny, precedence, derived_from: Arc::from([]) };
         self.apply(policy::upserts(&row).collect());
     }
 
-    pub fn revoke(&mut self, set: u32, direction: Direction, remote: u32, port: PortProto) {
+    pub(crate) fn revoke(&mut self, set: u32, direction: Direction, remote: u32, port: PortProto) {
         let key = PolicyKey { set: NumericIdentity::new(set), direction, remote: NumericIdentity::new(remote), port };
         self.apply(policy::deletes(&key).collect());
     }
 
     /// The client sends an IP packet.
-    pub fn client_sends(&mut self, packet: &[u8]) -> TestRun {
+    pub(crate) fn client_sends(&mut self, packet: &[u8]) -> TestRun {
         self.run(Program::LxcIn, &frame(packet), self.client.host_ifindex, 0)
     }
 
-    pub fn server_sends(&mut self, packet: &[u8]) -> TestRun {
+    pub(crate) fn server_sends(&mut self, packet: &[u8]) -> TestRun {
         self.run(Program::LxcIn, &frame(packet), self.server.host_ifindex, 0)
     }
 
-    pub fn run(&mut self, program: Program, frame: &[u8], ifindex: u32, mark: u32) -> TestRun {
+    pub(crate) fn run(&mut self, program: Program, frame: &[u8], ifindex: u32, mark: u32) -> TestRun {
         test_run(self.datapath.program(program), frame, ifindex, mark, 1).unwrap()
     }
 
     /// What was counted since the last call: (reason, direction, packets).
-    pub fn counted(&mut self, reason: u8) -> u64 {
+    pub(crate) fn counted(&mut self, reason: u8) -> u64 {
         dump::metrics(&mut self.kernel).unwrap().iter().filter(|row| row.code == reason).map(|row| row.packets).sum()
     }
 
     /// Runs `send` and demands exactly one drop with this reason.
     #[track_caller]
-    pub fn dropped(&mut self, reason: u8, send: impl FnOnce(&mut Self) -> TestRun) {
+    pub(crate) fn dropped(&mut self, reason: u8, send: impl FnOnce(&mut Self) -> TestRun) {
         let before = self.counted(reason);
         let run = send(self);
         assert_eq!((run.action, self.counted(reason) - before), (DROP, 1), "reason {reason}");
     }
 
-    pub fn flows(&mut self) -> Vec<conntrack::Flow> {
+    pub(crate) fn flows(&mut self) -> Vec<conntrack::Flow> {
         conntrack::list(&mut self.kernel, conntrack::now().unwrap()).unwrap()
     }
 
     /// Rewrites every conntrack entry.
-    pub fn age_flows(&mut self, change: impl Fn(&mut ebpf_abi::CtEntry)) {
+    pub(crate) fn age_flows(&mut self, change: impl Fn(&mut ebpf_abi::CtEntry)) {
         use ebpf_abi::Plain;
         for map in MapId::CONNTRACK {
             let mut rows = self.kernel.dump(map).unwrap();
@@ -210,37 +218,37 @@ impl Node {
         }
     }
 
-    pub fn client_ip(&self, family: usize) -> IpAddr {
+    pub(crate) fn client_ip(&self, family: usize) -> IpAddr {
         ip_of(&self.client, family)
     }
 
-    pub fn server_ip(&self, family: usize) -> IpAddr {
+    pub(crate) fn server_ip(&self, family: usize) -> IpAddr {
         ip_of(&self.server, family)
     }
 }
 
-pub fn ip_of(endpoint: &Endpoint, family: usize) -> IpAddr {
+pub(crate) fn ip_of(endpoint: &Endpoint, family: usize) -> IpAddr {
     if family == V4 { endpoint.ipv4.unwrap().into() } else { endpoint.ipv6.unwrap().into() }
 }
 
-pub fn remote_ip(family: usize) -> IpAddr {
+pub(crate) fn remote_ip(family: usize) -> IpAddr {
     ["10.2.0.9", "fd02::9"][family].parse().unwrap()
 }
 
-pub fn world_ip(family: usize) -> IpAddr {
+pub(crate) fn world_ip(family: usize) -> IpAddr {
     ["203.0.113.5", "2001:db8::5"][family].parse().unwrap()
 }
 
-pub fn at(ip: IpAddr, port: u16) -> SocketAddr {
+pub(crate) fn at(ip: IpAddr, port: u16) -> SocketAddr {
     SocketAddr::new(ip, port)
 }
 
-pub fn tcp_port(port: u16) -> PortProto {
+pub(crate) fn tcp_port(port: u16) -> PortProto {
     PortProto::new(port, Protocol::Tcp)
 }
 
 /// A pod whose two veth ends lie in the node's namespace: enough for programs run by hand.
-pub fn pod(nl: &mut Netlink, id: u16, identity: u32, host: u8) -> Endpoint {
+pub(crate) fn pod(nl: &mut Netlink, id: u16, identity: u32, host: u8) -> Endpoint {
     let name = format!("lxc{id}");
     nl.create_veth(&VethSpec {
         host: PeerSpec { name: &name, ..PeerSpec::default() },
@@ -254,7 +262,7 @@ pub fn pod(nl: &mut Netlink, id: u16, identity: u32, host: u8) -> Endpoint {
     endpoint(id, identity, &name, link.index, peer.mac.unwrap().0, link.mac.unwrap().0, [10, 1, 0, host])
 }
 
-pub fn endpoint(
+pub(crate) fn endpoint(
     id: u16,
     identity: u32,
     host_ifname: &str,

@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test")]
 
+mod cluster;
 mod fixture;
 mod packet;
 mod walks;

@@ -2,16 +2,16 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-pub const FIN: u8 = 1;
-pub const SYN: u8 = 2;
-pub const RST: u8 = 4;
-pub const ACK: u8 = 16;
+pub(crate) const FIN: u8 = 1;
+pub(crate) const SYN: u8 = 2;
+pub(crate) const RST: u8 = 4;
+pub(crate) const ACK: u8 = 16;
 
-pub const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
-pub const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
+pub(crate) const POD_MAC: [u8; 6] = [2, 0, 0, 0, 0, 1];
+pub(crate) const NODE_MAC: [u8; 6] = [2, 0, 0, 0, 0, 2];
 
 /// An Ethernet frame around an IP packet.
-pub fn frame(packet: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(packet: &[u8]) -> Vec<u8> {
     let mut frame = Vec::from(NODE_MAC);
     frame.extend(POD_MAC);
     frame.extend(if packet[0] >> 4 == 4 { [0x08, 0x00] } else { [0x86, 0xdd] });
@@ -19,14 +19,14 @@ pub fn frame(packet: &[u8]) -> Vec<u8> {
     frame
 }
 
-pub fn tcp(src: SocketAddr, dst: SocketAddr, flags: u8) -> Vec<u8> {
+pub(crate) fn tcp(src: SocketAddr, dst: SocketAddr, flags: u8) -> Vec<u8> {
     let mut l4 = ports(src, dst);
     l4.extend([0, 0, 0, 1, 0, 0, 0, 0, 0x50, flags, 0xff, 0xff, 0, 0, 0, 0]);
     l4.extend([0x41; 64]);
     ip(src.ip(), dst.ip(), 6, &l4)
 }
 
-pub fn udp(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
+pub(crate) fn udp(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
     let mut l4 = ports(src, dst);
     l4.extend([0, 24, 0, 0]);
     l4.extend([0x42; 16]);
@@ -34,7 +34,7 @@ pub fn udp(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
 }
 
 /// An echo request, or its reply.
-pub fn echo(src: IpAddr, dst: IpAddr, request: bool, id: u16) -> Vec<u8> {
+pub(crate) fn echo(src: IpAddr, dst: IpAddr, request: bool, id: u16) -> Vec<u8> {
     let kind = match (src.is_ipv4(), request) {
         (true, true) => 8,
         (true, false) => 0,
@@ -49,14 +49,14 @@ pub fn echo(src: IpAddr, dst: IpAddr, request: bool, id: u16) -> Vec<u8> {
 }
 
 /// "Destination unreachable" about `inner`, an IP packet.
-pub fn unreachable(src: IpAddr, dst: IpAddr, inner: &[u8]) -> Vec<u8> {
+pub(crate) fn unreachable(src: IpAddr, dst: IpAddr, inner: &[u8]) -> Vec<u8> {
     let mut l4 = vec![if src.is_ipv4() { 3 } else { 1 }, 1, 0, 0, 0, 0, 0, 0];
     l4.extend(&inner[..inner.len().min(if src.is_ipv4() { 28 } else { 56 })]);
     ip(src, dst, icmp(src), &l4)
 }
 
 /// Neighbour solicitation.
-pub fn solicitation(src: IpAddr, dst: IpAddr) -> Vec<u8> {
+pub(crate) fn solicitation(src: IpAddr, dst: IpAddr) -> Vec<u8> {
     let mut l4 = vec![135, 0, 0, 0, 0, 0, 0, 0];
     l4.extend([0; 16]);
     ip(src, dst, 58, &l4)
@@ -73,7 +73,7 @@ fn ports(src: SocketAddr, dst: SocketAddr) -> Vec<u8> {
 }
 
 /// An IP packet of any protocol; checksums of those we know are filled in.
-pub fn ip(src: IpAddr, dst: IpAddr, proto: u8, l4: &[u8]) -> Vec<u8> {
+pub(crate) fn ip(src: IpAddr, dst: IpAddr, proto: u8, l4: &[u8]) -> Vec<u8> {
     let mut packet = header(src, dst, proto, l4.len());
     let at = packet.len();
     packet.extend(l4);
@@ -109,7 +109,7 @@ fn header(src: IpAddr, dst: IpAddr, proto: u8, length: usize) -> Vec<u8> {
 }
 
 /// Recomputes an IPv4 header's checksum after a change.
-pub fn fix_header(packet: &mut [u8]) {
+pub(crate) fn fix_header(packet: &mut [u8]) {
     packet[10..12].copy_from_slice(&[0, 0]);
     let sum = !fold(sum(&packet[..20]));
     packet[10..12].copy_from_slice(&sum.to_be_bytes());
@@ -149,14 +149,14 @@ fn l4_checksum(packet: &[u8], at: usize, proto: u8) -> u16 {
 
 /// What a frame says, after its checksums were found right.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Seen {
-    pub macs: [u8; 12],
-    pub src: SocketAddr,
-    pub dst: SocketAddr,
-    pub ttl: u8,
+pub(crate) struct Seen {
+    pub(crate) macs: [u8; 12],
+    pub(crate) src: SocketAddr,
+    pub(crate) dst: SocketAddr,
+    pub(crate) ttl: u8,
 }
 
-pub fn look(frame: &[u8]) -> Seen {
+pub(crate) fn look(frame: &[u8]) -> Seen {
     let packet = &frame[14..];
     let word = |at: usize| u16::from_be_bytes([packet[at], packet[at + 1]]);
     let (src, dst, ttl, proto, at): (IpAddr, IpAddr, u8, u8, usize) = if packet[0] >> 4 == 4 {
