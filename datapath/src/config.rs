@@ -28,10 +28,33 @@ pub struct Config {
     /// Source that a pod sees when a service leads it back to itself.
     pub loopback_ipv4: Ipv4Addr,
     pub loopback_ipv6: Ipv6Addr,
+    /// Lives of flows (`--bpf-ct-timeout-*`).
+    pub timeouts: Timeouts,
     /// Rows of each conntrack map (`--bpf-ct-global-any-max` and its siblings are one value here).
     pub conntrack_max: u32,
     /// Rows of each exact ipcache map.
     pub ipcache_max: u32,
+}
+
+/// How long a flow may stay silent, in seconds. The defaults are Cilium 1.20's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timeouts {
+    /// TCP once a packet without SYN was seen.
+    pub tcp_secs: u64,
+    /// TCP until then.
+    pub syn_secs: u64,
+    /// TCP after both ends closed.
+    pub close_secs: u64,
+    /// Everything else.
+    pub any_secs: u64,
+    /// `--monitor-aggregation-interval`: how often a quiet flow is reported.
+    pub report_secs: u64,
+}
+
+impl Default for Timeouts {
+    fn default() -> Self {
+        Self { tcp_secs: 8000, syn_secs: 60, close_secs: 10, any_secs: 60, report_secs: 5 }
+    }
 }
 
 impl Config {
@@ -49,6 +72,7 @@ impl Config {
             loopback_ipv4: Ipv4Addr::new(169, 254, 42, 1),
             // Not link-local, as its IPv4 sibling is: a link-local source would be answered on the link.
             loopback_ipv6: Ipv6Addr::new(0xfd42, 0xa9fe, 0x2a, 0, 0, 0, 0, 1),
+            timeouts: Timeouts::default(),
             conntrack_max: ebpf_abi::maps::CT_MAX as u32,
             ipcache_max: ebpf_abi::maps::IPCACHE_MAX as u32,
         }

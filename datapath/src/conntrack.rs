@@ -4,9 +4,10 @@ use crate::{
     MapId,
     addr::Address,
     kernel::{Kernel, KernelError, Pair},
+    sys,
 };
-use ebpf_abi::{Addr4, Addr6, CtEntry, CtFlags, CtKey, CtScope, Plain, TICK_SHIFT};
-use nix::time::{ClockId, clock_gettime};
+use ebpf_abi::{Addr4, Addr6, CtEntry, CtFlags, CtKey, CtScope, Plain, tick_shift};
+use nix::time::{ClockId, clock_getres};
 use std::net::{IpAddr, SocketAddr};
 
 /// A tracked flow in its original direction.
@@ -16,8 +17,8 @@ pub struct Flow {
     pub scope: Scope,
     pub source: SocketAddr,
     pub destination: SocketAddr,
-    /// Ticks of 2^30 ns left; negative when it is over.
-    pub remaining_ticks: i64,
+    /// Time left; negative when it is over.
+    pub remaining_secs: i64,
     pub closing: bool,
     pub loopback: bool,
     pub rev_nat: u16,
@@ -42,21 +43,37 @@ pub struct Collected {
     pub deleted: usize,
 }
 
-/// Now, in conntrack's ticks.
+/// Now on conntrack's clock.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Now {
+    pub tick: u32,
+    /// How often the kernel ticks a second.
+    pub hz: u64,
+}
+
+/// The kernel's tick rate: what the resolution of its coarse clock is.
 ///
 /// # Errors
-/// When the kernel has no monotonic clock.
-pub fn now() -> std::io::Result<u32> {
-    let time = clock_gettime(ClockId::CLOCK_MONOTONIC)?;
-    let nanos = time.tv_sec() as u64 * 1_000_000_000 + time.tv_nsec() as u64;
-    Ok((nanos >> TICK_SHIFT) as u32)
+/// When the kernel has no such clock.
+pub fn hz() -> std::io::Result<u64> {
+    let resolution = clock_getres(ClockId::CLOCK_MONOTONIC_COARSE)?;
+    Ok(1_000_000_000 / (resolution.tv_nsec() as u64).max(1))
+}
+
+/// Asks the kernel for its jiffies, which only a program sees.
+///
+/// # Errors
+/// When the kernel has no coarse clock or refuses a program.
+pub fn now() -> std::io::Result<Now> {
+    let hz = hz()?;
+    Ok(Now { tick: sys::jiffies(tick_shift(hz))?, hz })
 }
 
 /// Every flow of both families.
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn list(kernel: &mut impl Kernel, now: u32) -> Result<Vec<Flow>, KernelError> {
+pub fn list(kernel: &mut impl Kernel, now: Now) -> Result<Vec<Flow>, KernelError> {
     let mut flows: Vec<Flow> = kernel.dump(MapId::Ct4)?.iter().filter_map(|pair| flow::<Addr4>(pair, now)).collect();
     flows.extend(kernel.dump(MapId::Ct6)?.iter().filter_map(|pair| flow::<Addr6>(pair, now)));
     Ok(flows)
@@ -94,10 +111,10 @@ pub fn flush(kernel: &mut impl Kernel) -> Result<usize, KernelError> {
 ///
 /// # Errors
 /// The kernel's refusal.
-pub fn collect(kernel: &mut impl Kernel, now: u32) -> Result<Collected, KernelError> {
+pub fn collect(kernel: &mut impl Kernel, now: Now) -> Result<Collected, KernelError> {
     let mut all = Collected::default();
     for map in MapId::CONNTRACK {
-        let collected = delete_where(kernel, map, |_, entry| entry.lifetime <= now)?;
+        let collected = delete_where(kernel, map, |_, entry| entry.lifetime <= now.tick)?;
         all.live += collected.live;
         all.deleted += collected.deleted;
     }
@@ -129,7 +146,7 @@ where
     CtKey::<A>::from_bytes(key).is_some_and(|key| ips.contains(&key.saddr.ip()) || ips.contains(&key.daddr.ip()))
 }
 
-fn flow<A: Address>((key, value): &Pair, now: u32) -> Option<Flow>
+fn flow<A: Address>((key, value): &Pair, now: Now) -> Option<Flow>
 where
     CtKey<A>: Plain,
 {
@@ -144,7 +161,7 @@ where
         },
         source: SocketAddr::new(key.saddr.ip(), u16::from_be(key.sport)),
         destination: SocketAddr::new(key.daddr.ip(), u16::from_be(key.dport)),
-        remaining_ticks: i64::from(entry.lifetime) - i64::from(now),
+        remaining_secs: ((i64::from(entry.lifetime) - i64::from(now.tick)) << tick_shift(now.hz)) / now.hz as i64,
         closing: entry.flags & CtFlags::CLOSED != 0,
         loopback: entry.flags & CtFlags::LOOPBACK != 0,
         rev_nat: entry.rev_nat,

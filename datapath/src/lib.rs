@@ -21,6 +21,7 @@ pub mod events;
 pub mod kernel;
 mod load;
 mod map_id;
+pub mod measure;
 mod metrics;
 mod pins;
 pub mod plan;
@@ -29,7 +30,7 @@ mod routes;
 mod sys;
 
 pub use cleanup::{Cleaned, cleanup};
-pub use config::Config;
+pub use config::{Config, Timeouts};
 pub use error::Error;
 pub use load::{Cost, Datapath, Program};
 pub use map_id::MapId;

@@ -1,7 +1,7 @@
 //! Programs into the kernel, maps onto their pins.
 
 use crate::{
-    Config, Error,
+    Config, Error, conntrack,
     devices::{self, Devices},
     kernel::{
         Pinned,
@@ -11,7 +11,7 @@ use crate::{
     sys::{self, Hook},
 };
 use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
-use ebpf_abi::{ConfigCell, MapSpec, Plain, maps};
+use ebpf_abi::{ConfigCell, MapSpec, Plain, maps, tick_shift, ticks};
 use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -176,6 +176,12 @@ pub(crate) fn load(config: &Config, vxlan_ifindex: u32) -> Result<(Programs, Vec
     let loopback4 = crate::addr::addr4(config.loopback_ipv4);
     let loopback6 = crate::addr::addr6(config.loopback_ipv6);
     let (dual_stack, audit) = (u8::from(config.dual_stack()), u8::from(config.audit));
+    let hz = conntrack::hz().map_err(Error::Clock)?;
+    let shift = tick_shift(hz);
+    let life = |secs| ticks(secs, hz);
+    let times = &config.timeouts;
+    let (tcp, syn, close) = (life(times.tcp_secs), life(times.syn_secs), life(times.close_secs));
+    let (any, report) = (life(times.any_secs), life(times.report_secs));
     let mut loader = EbpfLoader::new();
     loader
         .override_global("VXLAN_IFINDEX", &vxlan_ifindex, true)
@@ -185,7 +191,13 @@ pub(crate) fn load(config: &Config, vxlan_ifindex: u32) -> Result<(Programs, Vec
         .override_global("LOOPBACK4", &loopback4, true)
         .override_global("LOOPBACK6", &loopback6, true)
         .override_global("DUAL_STACK", &dual_stack, true)
-        .override_global("AUDIT", &audit, true);
+        .override_global("AUDIT", &audit, true)
+        .override_global("CT_TICK_SHIFT", &shift, true)
+        .override_global("CT_TCP", &tcp, true)
+        .override_global("CT_SYN", &syn, true)
+        .override_global("CT_CLOSE", &close, true)
+        .override_global("CT_ANY", &any, true)
+        .override_global("CT_REPORT", &report, true);
     for spec in maps::ALL {
         loader.map_pin_path(spec.name, pins::map(&config.bpf_root, spec));
         loader.map_max_entries(spec.name, max_entries(config, spec));

@@ -15,5 +15,6 @@ pub(crate) use map::{
     update_elem,
 };
 pub use program::{TestRun, test_run};
+pub(crate) use program::{jiffies, load_classifier};
 
 pub(crate) use call::{object_get, object_pin};

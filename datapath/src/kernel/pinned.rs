@@ -5,7 +5,7 @@ use crate::{
     MapId, pins,
     sys::{self, Hook},
 };
-use ebpf_abi::{Plain, maps};
+use ebpf_abi::{ConfigCell, Plain, maps};
 use std::{
     collections::HashMap,
     fs, io,
@@ -85,8 +85,8 @@ pub(crate) fn attach_pinned(path: &Path, ifindex: u32, hook: Hook, program: impl
     sys::object_pin(&link, path)
 }
 
-impl Kernel for Pinned {
-    fn update(&mut self, map: MapId, rows: &[Pair]) -> Result<()> {
+impl Pinned {
+    fn write(&mut self, map: MapId, rows: &[Pair]) -> Result<()> {
         let fd = self.require(map)?;
         for chunk in rows.chunks(BATCH) {
             let keys: Vec<u8> = chunk.iter().flat_map(|(key, _)| key.iter().copied()).collect();
@@ -101,7 +101,7 @@ impl Kernel for Pinned {
         Ok(())
     }
 
-    fn delete(&mut self, map: MapId, keys: &[Vec<u8>]) -> Result<()> {
+    fn erase(&mut self, map: MapId, keys: &[Vec<u8>]) -> Result<()> {
         let Some(fd) = self.open(map)? else { return Ok(()) };
         let failed = |source| KernelError::Map { operation: "delete", map, count: keys.len(), source };
         for chunk in keys.chunks(BATCH) {
@@ -119,6 +119,34 @@ impl Kernel for Pinned {
             }
         }
         Ok(())
+    }
+
+    /// Makes remembered verdicts stale. After the rows: a program reads the number before them.
+    fn raise_policy_revision(&mut self, map: MapId) -> Result<()> {
+        if !matches!(map, MapId::PolicySet(_)) {
+            return Ok(());
+        }
+        let failed = |source| KernelError::Map { operation: "update", map: MapId::Config, count: 1, source };
+        let config = self.require(MapId::Config)?;
+        let cell = (ConfigCell::PolicyRevision as u32).as_bytes().to_vec();
+        let value = sys::lookup_elem(config, &cell, 8).map_err(failed)?.unwrap_or_default();
+        let next = u64::from_bytes(&value).unwrap_or_default().wrapping_add(1);
+        sys::update_elem(config, &cell, next.as_bytes()).map_err(failed)
+    }
+}
+
+impl Kernel for Pinned {
+    fn update(&mut self, map: MapId, rows: &[Pair]) -> Result<()> {
+        // Also after a failure: some rows may be written.
+        let written = self.write(map, rows);
+        self.raise_policy_revision(map)?;
+        written
+    }
+
+    fn delete(&mut self, map: MapId, keys: &[Vec<u8>]) -> Result<()> {
+        let erased = self.erase(map, keys);
+        self.raise_policy_revision(map)?;
+        erased
     }
 
     fn lookup(&mut self, map: MapId, key: &[u8]) -> Result<Option<Vec<u8>>> {
@@ -170,7 +198,8 @@ impl Kernel for Pinned {
             map: MapId::PolicySet(set),
             count: 1,
             source,
-        })
+        })?;
+        self.raise_policy_revision(MapId::PolicySet(set))
     }
 
     fn sets(&mut self) -> Result<Vec<u32>> {

@@ -23,7 +23,7 @@ pub fn rows(endpoint: &Endpoint, identity: u32, lockdown: bool) -> Vec<(MapId, V
         identity,
         id: endpoint.id.0,
         flags: if lockdown { EndpointFlags::LOCKDOWN } else { 0 },
-        macs,
+        macs: words(macs),
         addr4: endpoint.ipv4.map_or(0, addr4),
         addr6: endpoint.ipv6.map_or([0; 4], addr6),
     };
@@ -47,4 +47,13 @@ pub fn wanted<'a>(endpoints: impl Iterator<Item = (&'a Endpoint, u32, bool)>) ->
         }
     }
     wanted
+}
+
+/// Bytes as the words that the programs copy.
+fn words(bytes: [u8; 12]) -> [u32; 3] {
+    let mut words = [0; 3];
+    for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(4)) {
+        *word = u32::from_ne_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]);
+    }
+    words
 }

@@ -1,8 +1,12 @@
 //! Running a loaded program on a packet of our making.
 #![expect(unsafe_code, reason = "system calls with pointers")]
 
-use super::call::{Command, bpf, pointer, raw};
-use std::{io, os::fd::AsFd, time::Duration};
+use super::call::{Command, bpf, bpf_fd, pointer, raw};
+use std::{
+    io,
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 /// Size of `struct __sk_buff`.
 const CONTEXT: usize = 192;
@@ -22,6 +26,42 @@ pub struct TestRun {
     pub mark: u32,
     /// Mean time of one run.
     pub duration: Duration,
+}
+
+#[repr(C)]
+#[derive(Default)]
+struct LoadAttr {
+    program_type: u32,
+    instruction_count: u32,
+    instructions: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log_buf: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// Loads a classifier made of ready instructions.
+pub(crate) fn load_classifier(instructions: &[u64]) -> io::Result<OwnedFd> {
+    let mut attr = LoadAttr {
+        // BPF_PROG_TYPE_SCHED_CLS.
+        program_type: 3,
+        instruction_count: instructions.len() as u32,
+        instructions: pointer(instructions.as_ptr()),
+        license: pointer(c"GPL".as_ptr()),
+        ..LoadAttr::default()
+    };
+    // SAFETY: the instructions and the licence outlive the call; the verifier judges the rest.
+    unsafe { bpf_fd(Command::ProgLoad, &mut attr) }
+}
+
+/// `jiffies >> shift`, by a program of four instructions.
+pub(crate) fn jiffies(shift: u32) -> io::Result<u32> {
+    // call jiffies64; r0 >>= shift; exit
+    let code = [118 << 32 | 0x85, u64::from(shift) << 32 | 0x77, 0x95];
+    let program = load_classifier(&code)?;
+    Ok(test_run(&program, &[0; 64], 0, 0, 1)?.action)
 }
 
 #[repr(C)]

@@ -8,6 +8,8 @@ pub enum ConfigCell {
     Monitor = 0,
     /// Seconds of the monotonic clock at which the agent last said that it lives.
     AgentAlive = 1,
+    /// Raised after every change of a policy set: verdicts remembered under another number are decided anew.
+    PolicyRevision = 2,
 }
 
 impl ConfigCell {

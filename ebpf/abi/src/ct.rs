@@ -3,29 +3,21 @@
 
 use crate::{Addr4, Addr6, layout};
 
-/// One tick of conntrack's clock is 2^30 ns (1.07 s): a shift instead of a division per packet.
-pub const TICK_SHIFT: u32 = 30;
+/// Conntrack's clock counts ticks of `2^shift` jiffies, about a second: reading jiffies is free in a
+/// program, while every other clock is a call.
+///
+/// The shift for a kernel that ticks `hz` times a second.
+#[must_use]
+pub const fn tick_shift(hz: u64) -> u32 {
+    // The power of two nearest below 1.4 s.
+    (hz * 14 / 10).ilog2()
+}
 
 /// Seconds as ticks, rounded up.
 #[must_use]
-pub const fn ticks(secs: u64) -> u32 {
-    ((secs * 1_000_000_000 + (1 << TICK_SHIFT) - 1) >> TICK_SHIFT) as u32
-}
-
-/// Life of an entry after its last packet, in ticks. The values are Cilium 1.20's flags' defaults.
-pub struct CtTimeouts;
-
-impl CtTimeouts {
-    /// TCP once a packet without SYN was seen.
-    pub const TCP: u32 = ticks(8000);
-    /// TCP until then.
-    pub const SYN: u32 = ticks(60);
-    /// TCP after both ends closed.
-    pub const CLOSE: u32 = ticks(10);
-    /// Everything else.
-    pub const ANY: u32 = ticks(60);
-    /// How often a quiet flow is reported to monitors.
-    pub const REPORT: u32 = ticks(5);
+pub const fn ticks(secs: u64, hz: u64) -> u32 {
+    let shift = tick_shift(hz);
+    ((secs * hz + (1 << shift) - 1) >> shift) as u32
 }
 
 /// At which side of which endpoint an entry was made.
@@ -98,9 +90,28 @@ pub struct CtEntry {
     /// Tick of the last report to monitors, by direction.
     pub reported_forward: u32,
     pub reported_reply: u32,
+    /// Under which policy revision the last packet of the opening side was allowed, by which set,
+    /// for which remote identity. While all three hold, the verdict does.
+    pub verdict_revision: u32,
+    pub verdict_set: u32,
+    pub verdict_remote: u32,
     /// TCP flags reported so far, by direction.
     pub tcp_forward: u8,
     pub tcp_reply: u8,
-    pub pad: [u8; 6],
+    pub pad: u16,
 }
-layout!(CtEntry, 48, 8);
+layout!(CtEntry, 56, 8);
+
+#[cfg(test)]
+mod tests {
+    use super::{tick_shift, ticks};
+
+    #[test]
+    fn a_tick_is_about_a_second() {
+        for hz in [100, 250, 300, 1000] {
+            let tick = f64::from(1u32 << tick_shift(hz)) / hz as f64;
+            assert!((0.6..=1.4).contains(&tick), "{hz}: {tick}");
+            assert!(f64::from(ticks(60, hz)) * tick >= 60.0);
+        }
+    }
+}

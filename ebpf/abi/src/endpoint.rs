@@ -23,7 +23,7 @@ pub struct Endpoint {
     /// [`EndpointFlags`].
     pub flags: u16,
     /// Destination and source of frames that enter the pod: its own MAC, then its host side's.
-    pub macs: [u8; 12],
+    pub macs: [u32; 3],
     /// The only sources it may use; zero for none.
     pub addr4: Addr4,
     pub addr6: Addr6,

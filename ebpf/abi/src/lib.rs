@@ -32,7 +32,7 @@ mod policy;
 mod reason;
 
 pub use config::{ConfigCell, MonitorLevel};
-pub use ct::{Ct4Key, Ct6Key, CtEntry, CtFlags, CtKey, CtScope, CtTimeouts, TICK_SHIFT, ticks};
+pub use ct::{Ct4Key, Ct6Key, CtEntry, CtFlags, CtKey, CtScope, tick_shift, ticks};
 pub use endpoint::{Endpoint, EndpointFlags};
 pub use event::{CAPTURE_BYTES, Event, EventFlags, EventKind, FlowState, MatchKind, SourceFile, TracePoint};
 pub use identity::reserved;

@@ -6,21 +6,39 @@
 
 use crate::{
     fault::{Fault, fault},
-    maps::CT_SCRATCH,
+    globals::{CT_ANY, CT_CLOSE, CT_REPORT, CT_SYN, CT_TCP, CT_TICK_SHIFT},
+    maps::{CONFIG, CT_SCRATCH},
     packet::{FIN, Icmp, Packet, RST, SYN, TCP},
     parse::Parse,
     skb::Skb,
 };
-use aya_ebpf::helpers::generated::bpf_ktime_get_coarse_ns;
-use ebpf_abi::{CtEntry, CtFlags, CtKey, CtScope, CtTimeouts, FlowState, SourceFile, TICK_SHIFT};
+use aya_ebpf::helpers::generated::bpf_jiffies64;
+use ebpf_abi::{ConfigCell, CtEntry, CtFlags, CtKey, CtScope, FlowState, SourceFile};
 
 const FILE: SourceFile = SourceFile::Ct;
 
-/// The clock: coarse, because the exact one costs more than two map lookups.
+/// The clock: jiffies, which the compiler of programs inlines.
 #[inline(always)]
 pub fn now() -> u32 {
     // SAFETY: no arguments.
-    (unsafe { bpf_ktime_get_coarse_ns() } >> TICK_SHIFT) as u32
+    (unsafe { bpf_jiffies64() } >> CT_TICK_SHIFT.load()) as u32
+}
+
+/// What an allowed packet's verdict rests on.
+#[derive(Clone, Copy)]
+pub struct Verdict {
+    pub revision: u32,
+    pub set: u32,
+    pub remote: u32,
+}
+
+impl Verdict {
+    /// The revision is read before any row: a change while we look makes what we remember stale.
+    #[inline(always)]
+    pub fn new(set: u32, remote: u32) -> Self {
+        let revision = CONFIG.get(ConfigCell::PolicyRevision as u32).map_or(0, |cell| *cell as u32);
+        Self { revision, set, remote }
+    }
 }
 
 /// What the lookup found.
@@ -31,6 +49,8 @@ pub struct Flow {
     pub report: bool,
     /// The reverse translation that the entry names.
     pub rev_nat: u16,
+    /// The verdict on an earlier packet holds.
+    pub decided: bool,
 }
 
 impl Flow {
@@ -39,9 +59,9 @@ impl Flow {
         self.state == FlowState::NEW
     }
 
-    /// Policy is checked on every packet of the opening side, and on nothing else.
+    /// Policy applies to every packet of the opening side, and to nothing else.
     #[inline(always)]
-    pub fn wants_policy(&self) -> bool {
+    pub fn is_forward(&self) -> bool {
         self.state == FlowState::NEW || self.state == FlowState::ESTABLISHED
     }
 }
@@ -50,17 +70,25 @@ impl Flow {
 /// it was just translated for; an established flow takes it over, because the same tuple may be
 /// used through a service now and directly then.
 #[inline(always)]
-pub fn lookup<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now: u32) -> Flow {
-    let flow = find(skb, packet, ingress, rev_nat, now);
+pub fn lookup<F: Parse>(
+    skb: Skb,
+    packet: &Packet<F>,
+    ingress: bool,
+    rev_nat: u16,
+    verdict: &Verdict,
+    now: u32,
+) -> Flow {
+    let flow = find(skb, packet, ingress, rev_nat, verdict, now);
     Flow {
         state: skb.forget(u32::from(flow.state)) as u8,
         report: skb.forget(u32::from(flow.report)) & 1 != 0,
         rev_nat: skb.forget(u32::from(flow.rev_nat)) as u16,
+        decided: skb.forget(u32::from(flow.decided)) & 1 != 0,
     }
 }
 
 #[inline(always)]
-fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now: u32) -> Flow {
+fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, verdict: &Verdict, now: u32) -> Flow {
     let (forward, reverse) = if ingress { (CtScope::IN, CtScope::OUT) } else { (CtScope::OUT, CtScope::IN) };
     if let Some(entry) = F::ct().get_ptr_mut(&packet.key(forward)) {
         if live(entry, now) && !reopens(entry, packet) {
@@ -73,7 +101,15 @@ fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now
                     }
                 }
             }
-            return Flow { state: FlowState::ESTABLISHED, report, rev_nat };
+            // ICMP's type is no part of the tuple, but of policy: such packets are decided one by one.
+            // SAFETY: a live map value.
+            let decided = packet.proto != F::ICMP
+                && unsafe {
+                    (*entry).verdict_revision == verdict.revision
+                        && (*entry).verdict_set == verdict.set
+                        && (*entry).verdict_remote == verdict.remote
+                };
+            return Flow { state: FlowState::ESTABLISHED, report, rev_nat, decided };
         }
     }
     let key = packet.reverse_key(reverse);
@@ -85,14 +121,14 @@ fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, now
             } else {
                 let report = touch(skb, entry, packet, true, false, now);
                 // SAFETY: a live map value.
-                return Flow { state: FlowState::REPLY, report, rev_nat: unsafe { (*entry).rev_nat } };
+                return Flow { state: FlowState::REPLY, report, rev_nat: unsafe { (*entry).rev_nat }, decided: false };
             }
         }
     }
     if packet.icmp == Icmp::Error && related::<F>(skb, packet, ingress, now) {
-        return Flow { state: FlowState::RELATED, report: true, rev_nat: 0 };
+        return Flow { state: FlowState::RELATED, report: true, rev_nat: 0, decided: false };
     }
-    Flow { state: FlowState::NEW, report: true, rev_nat: 0 }
+    Flow { state: FlowState::NEW, report: true, rev_nat: 0, decided: false }
 }
 
 /// Is there a live flow of this endpoint that the carried header belongs to? It travelled against
@@ -123,6 +159,8 @@ pub struct Seed {
     pub rev_nat: u16,
     pub backend_id: u32,
     pub src_identity: u32,
+    /// Remembered as allowed.
+    pub verdict: Verdict,
 }
 
 /// Makes the entry of a new flow.
@@ -144,9 +182,26 @@ pub fn create<F: Parse>(skb: Skb, packet: &Packet<F>, now: u32, seed: Seed) -> R
     entry.reported_reply = 0;
     entry.tcp_forward = packet.tcp_flags;
     entry.tcp_reply = 0;
+    entry.verdict_revision = seed.verdict.revision;
+    entry.verdict_set = seed.verdict.set;
+    entry.verdict_remote = seed.verdict.remote;
     match F::ct().insert(&packet.key(seed.scope), &*entry, 0) {
         Ok(()) => Ok(()),
         Err(_) => Err(fault!(CT_INSERTION_FAILED)),
+    }
+}
+
+/// Remembers that this packet of an established flow was allowed. Policy changed, or a relabelled
+/// endpoint: rare enough for a lookup of its own.
+#[inline(always)]
+pub fn remember<F: Parse>(packet: &Packet<F>, scope: u8, verdict: &Verdict) {
+    if let Some(entry) = F::ct().get_ptr_mut(&packet.key(scope)) {
+        // SAFETY: a live map value.
+        unsafe {
+            (*entry).verdict_revision = verdict.revision;
+            (*entry).verdict_set = verdict.set;
+            (*entry).verdict_remote = verdict.remote;
+        }
     }
 }
 
@@ -192,7 +247,7 @@ pub fn touch<F: Parse>(
     let (seen, reported) =
         if reply { (entry.tcp_reply, entry.reported_reply) } else { (entry.tcp_forward, entry.reported_forward) };
     let fresh = packet.tcp_flags & !seen != 0;
-    if fresh || now >= reported + CtTimeouts::REPORT {
+    if fresh || now >= reported + CT_REPORT.load() {
         if reply {
             entry.tcp_reply = seen | packet.tcp_flags;
             entry.reported_reply = now;
@@ -209,7 +264,7 @@ pub fn touch<F: Parse>(
 #[inline(always)]
 fn advance<F: Parse>(skb: Skb, flags: &mut u16, packet: &Packet<F>, reply: bool, one_sided: bool) -> u32 {
     if packet.proto != TCP {
-        return CtTimeouts::ANY;
+        return CT_ANY.load();
     }
     if packet.tcp_flags & SYN == 0 {
         *flags |= CtFlags::SEEN_NON_SYN;
@@ -221,10 +276,10 @@ fn advance<F: Parse>(skb: Skb, flags: &mut u16, packet: &Packet<F>, reply: bool,
     }
     *flags = skb.forget(u32::from(*flags)) as u16;
     if *flags & CtFlags::CLOSED == CtFlags::CLOSED {
-        CtTimeouts::CLOSE
+        CT_CLOSE.load()
     } else if *flags & CtFlags::SEEN_NON_SYN != 0 {
-        CtTimeouts::TCP
+        CT_TCP.load()
     } else {
-        CtTimeouts::SYN
+        CT_SYN.load()
     }
 }

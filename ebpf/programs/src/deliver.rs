@@ -1,7 +1,7 @@
 //! The last steps to a local pod: its own conntrack, its ingress policy, its door.
 
 use crate::{
-    ct::{self, Seed},
+    ct::{self, Seed, Verdict},
     event::{self, Scene},
     fault::{Fault, fault},
     lb, metrics,
@@ -33,18 +33,15 @@ pub fn admit<F: Parse + Rewrite>(
     if endpoint.flags & EndpointFlags::LOCKDOWN != 0 {
         return Err(fault!(ENDPOINT_NOT_READY));
     }
-    let flow = ct::lookup(skb, packet, true, 0, now);
+    let verdict = Verdict::new(endpoint.identity, source);
+    let flow = ct::lookup(skb, packet, true, 0, &verdict, now);
     scene.state = flow.state;
-    if flow.wants_policy() {
-        policy::enforce(skb, scene, packet, endpoint.identity, source, false, flow.is_new())?;
+    if flow.is_forward() {
+        policy::enforce(skb, scene, packet, &flow, CtScope::IN, &verdict)?;
         if flow.is_new() {
             let flags = if from_tunnel { CtFlags::FROM_TUNNEL } else { 0 };
-            ct::create(
-                skb,
-                packet,
-                now,
-                Seed { scope: CtScope::IN, flags, rev_nat: 0, backend_id: 0, src_identity: source },
-            )?;
+            let seed = Seed { scope: CtScope::IN, flags, rev_nat: 0, backend_id: 0, src_identity: source, verdict };
+            ct::create(skb, packet, now, seed)?;
         }
     } else if flow.state == FlowState::REPLY {
         if flow.rev_nat != 0 {

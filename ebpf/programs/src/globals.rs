@@ -20,6 +20,14 @@ globals! {
     LOOPBACK6: [u32; 4] = [0; 4];
     /// 1: strangers are world-ipv4 or world-ipv6; 0: world.
     DUAL_STACK: u8 = 1;
+    /// Jiffies to conntrack ticks, and the lives of its entries in ticks; 0 would end flows at once.
+    CT_TICK_SHIFT: u32 = 8;
+    CT_TCP: u32 = 8000;
+    CT_SYN: u32 = 60;
+    CT_CLOSE: u32 = 10;
+    CT_ANY: u32 = 60;
+    /// How often a quiet flow is reported to monitors.
+    CT_REPORT: u32 = 5;
     /// 1: policy verdicts are reported, not enforced.
     AUDIT: u8 = 0;
 }

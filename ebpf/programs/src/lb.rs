@@ -1,7 +1,7 @@
 //! ClusterIP services, packet by packet.
 
 use crate::{
-    ct::{self, Seed},
+    ct::{self, Seed, Verdict},
     fault::{Fault, fault},
     nat::{self, Rewrite, Side},
     packet::{Packet, TCP, UDP},
@@ -88,7 +88,9 @@ fn choose<F: Parse>(
     // SAFETY: as above.
     let Some(backend) = (unsafe { F::backends().get(id) }) else { return Err(fault!(NO_BACKEND)) };
     let backend = *backend;
-    let seed = Seed { scope: CtScope::SERVICE, flags: 0, rev_nat: service.rev_nat, backend_id: id, src_identity: 0 };
+    let verdict = Verdict { revision: 0, set: 0, remote: 0 };
+    let seed =
+        Seed { scope: CtScope::SERVICE, flags: 0, rev_nat: service.rev_nat, backend_id: id, src_identity: 0, verdict };
     ct::create(skb, packet, now, seed)?;
     Ok(backend)
 }

@@ -1,7 +1,7 @@
 //! Everything a pod sends (tcx ingress of its host veth).
 
 use crate::{
-    ct::{self, Seed},
+    ct::{self, Seed, Verdict},
     deliver, encap,
     event::{self, Scene},
     family::{Family, V4, V6},
@@ -108,10 +108,11 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
         }
     };
     scene.dst_identity = identity;
-    let flow = ct::lookup(skb, &packet, false, service.rev_nat, now);
+    let verdict = Verdict::new(me.identity, identity);
+    let flow = ct::lookup(skb, &packet, false, service.rev_nat, &verdict, now);
     scene.state = flow.state;
-    if flow.wants_policy() {
-        policy::enforce(skb, scene, &packet, me.identity, identity, true, flow.is_new())?;
+    if flow.is_forward() {
+        policy::enforce(skb, scene, &packet, &flow, CtScope::OUT, &verdict)?;
         if flow.is_new() {
             let seed = Seed {
                 scope: CtScope::OUT,
@@ -119,6 +120,7 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
                 rev_nat: service.rev_nat,
                 backend_id: 0,
                 src_identity: me.identity,
+                verdict,
             };
             ct::create(skb, &packet, now, seed)?;
         }
@@ -160,12 +162,14 @@ fn hairpin<F: Parse + Rewrite>(
         }
         _ => {
             scene.state = FlowState::NEW;
+            let verdict = Verdict { revision: 0, set: 0, remote: 0 };
             let seed = Seed {
                 scope: CtScope::IN,
                 flags: CtFlags::LOOPBACK,
                 rev_nat,
                 backend_id: 0,
                 src_identity: me.identity,
+                verdict,
             };
             ct::create(skb, packet, now, seed)?;
             true

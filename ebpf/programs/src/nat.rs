@@ -64,7 +64,7 @@ pub fn rewrite<F: Rewrite>(
 /// The MACs of a frame that enters the pod. They are stored straight from the map value.
 #[inline(always)]
 pub fn write_macs(skb: Skb, endpoint: &Endpoint) -> Result<(), Fault> {
-    if skb.store(0, &endpoint.macs) { Ok(()) } else { Err(fault!(WRITE_ERROR)) }
+    if skb.store_near::<_, 0>(&endpoint.macs) { Ok(()) } else { Err(fault!(WRITE_ERROR)) }
 }
 
 /// Writes the header where it was changed and the packet goes on with its L2 header as it is.
@@ -108,7 +108,7 @@ impl Rewrite for V4 {
 
     #[inline(always)]
     fn flush(skb: Skb, header: &Header4) -> bool {
-        skb.store(ETH, header)
+        skb.store_near::<_, ETH>(header)
     }
 
     #[inline(always)]
@@ -145,7 +145,7 @@ impl Rewrite for V6 {
 
     #[inline(always)]
     fn flush(skb: Skb, header: &Header6) -> bool {
-        skb.store(ETH, header)
+        skb.store_near::<_, ETH>(header)
     }
 
     #[inline(always)]

@@ -42,7 +42,7 @@ impl Parse for V4 {
 
     #[inline(always)]
     fn embedded(skb: Skb, offset: u32) -> Option<(u32, u32, u16, u16, u8)> {
-        let header = skb.load::<Header4>(offset)?;
+        let header = skb.load_far::<Header4>(offset)?;
         let l4 = offset + u32::from(header.version_ihl & 0xf) * 4;
         let (sport, dport) = embedded_ports::<V4>(skb, header.proto, l4)?;
         Some((header.saddr, header.daddr, sport, dport, header.proto))
@@ -89,7 +89,7 @@ impl Parse for V6 {
 
     #[inline(always)]
     fn embedded(skb: Skb, offset: u32) -> Option<([u32; 4], [u32; 4], u16, u16, u8)> {
-        let header = skb.load::<Header6>(offset)?;
+        let header = skb.load_far::<Header6>(offset)?;
         let (sport, dport) = embedded_ports::<V6>(skb, header.next, offset + 40)?;
         Some((header.saddr, header.daddr, sport, dport, header.next))
     }
@@ -189,7 +189,7 @@ fn icmp_role<F: Family>(kind: u8) -> IcmpRole {
 
 #[inline(always)]
 fn embedded_ports<F: Family>(skb: Skb, proto: u8, offset: u32) -> Option<(u16, u16)> {
-    let words = skb.load::<[u16; 4]>(offset)?;
+    let words = skb.load_far::<[u16; 4]>(offset)?;
     if proto == TCP || proto == UDP || proto == SCTP {
         return Some((words[0], words[1]));
     }

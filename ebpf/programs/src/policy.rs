@@ -1,17 +1,18 @@
 //! The verdict on a packet of the opening side.
 
 use crate::{
+    ct::{self, Flow, Verdict as Decided},
     event::{self, Scene},
-    family::Family,
     fault::{Fault, fault},
     globals::AUDIT,
     maps::POLICY,
     packet::Packet,
+    parse::Parse,
     skb::Skb,
 };
 use aya_ebpf::helpers::generated::bpf_map_lookup_elem;
 use core::ffi::c_void;
-use ebpf_abi::{MatchKind, POLICY_FULL_PREFIX, PolicyEntry, PolicyKey, PolicyLpmKey, SourceFile};
+use ebpf_abi::{CtScope, MatchKind, POLICY_FULL_PREFIX, PolicyEntry, PolicyKey, PolicyLpmKey, SourceFile};
 
 const FILE: SourceFile = SourceFile::Policy;
 
@@ -26,33 +27,33 @@ struct Verdict {
     row: u8,
 }
 
-/// Checks the packet against policy set `set`.
+/// Checks a packet of the opening side against the policy set of the endpoint it leaves (scope OUT)
+/// or reaches (IN), unless the flow's last verdict holds.
 #[inline(always)]
-pub fn enforce<F: Family>(
+pub fn enforce<F: Parse>(
     skb: Skb,
     scene: &Scene,
     packet: &Packet<F>,
-    set: u32,
-    remote: u32,
-    egress: bool,
-    new: bool,
+    flow: &Flow,
+    scope: u8,
+    decided: &Decided,
 ) -> Result<(), Fault> {
+    if flow.decided {
+        return Ok(());
+    }
     let port = packet.policy_port();
-    let verdict = decide(set, remote, egress, packet.proto, port);
+    let verdict = decide(decided.set, decided.remote, scope == CtScope::OUT, packet.proto, port);
     let audited = verdict.fault.is_some() && AUDIT.load() != 0;
-    if new || verdict.fault.is_some() {
-        event::verdict(
-            skb,
-            scene,
-            verdict.fault,
-            matched(skb.forget(u32::from(verdict.row)) as u8),
-            audited,
-            packet.proto,
-            port,
-        );
+    if flow.is_new() || verdict.fault.is_some() {
+        let matched = matched(skb.forget(u32::from(verdict.row)) as u8);
+        event::verdict(skb, scene, verdict.fault, matched, audited, packet.proto, port);
     }
     match verdict.fault {
         Some(fault) if !audited => Err(fault),
+        None if !flow.is_new() => {
+            ct::remember(packet, scope, decided);
+            Ok(())
+        }
         _ => Ok(()),
     }
 }
