@@ -4,6 +4,9 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod cluster;
+mod conntrack;
+mod drops;
 mod fixture;
 mod packet;
+mod services;
 mod walks;
