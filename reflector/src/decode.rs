@@ -1,0 +1,46 @@
+//! What a prefix's keys mean: the one part of an import that differs from table to table.
+
+use kvstore::KeyValue;
+use model::ClusterName;
+use statedb::Row;
+
+/// Keys of one prefix to rows of one table.
+pub trait Decode: Send + Sync + 'static {
+    /// The row that a key becomes.
+    type Row: Row;
+
+    /// For status, alarms and metrics: `nodes`, `ip`, `identities`, `services`.
+    const RESOURCE: &'static str;
+
+    /// Whether a refused update also ends what the key said before. For addresses it does: the owner said that the old
+    /// claim ended. For everything else the last valid row stays in force.
+    const REFUSAL_WITHDRAWS: bool;
+
+    /// What the key says. `name` is the rest of it after the prefix.
+    ///
+    /// # Errors
+    ///
+    /// What, where and which rule: the key is then quarantined.
+    fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<Self::Row>, String>;
+
+    /// The row that a key of this name would become; `None` when it can be none of ours.
+    fn row_key(&self, name: &str) -> Option<<Self::Row as Row>::Key>;
+
+    /// Whether a row in the table is one that this import may replace and delete.
+    fn owns(&self, row: &Self::Row) -> bool;
+
+    /// Whether a row of this cluster comes from an earlier run's disk.
+    fn is_restored(&self, row: &Self::Row) -> bool;
+
+    /// The cluster that speaks.
+    fn cluster(&self) -> &ClusterName;
+}
+
+/// What a valid key says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Decoded<R> {
+    /// This row.
+    Row(R),
+    /// The same as no key.
+    Absent,
+}

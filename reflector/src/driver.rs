@@ -1,0 +1,231 @@
+//! The task of an import: a follower, a [`Core`] and a table.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kvstore::{Backend, Event, Follower, follow};
+use model::{ClusterName, Source};
+use statedb::{Initializer, Row, Txn, Writer};
+use tables::{Alarm, Rejected};
+
+use crate::{Core, Decode, Effect, Exporter, Metrics, StoreHealth};
+
+/// What shows of a quarantine: with more keys than this the table would be the next problem. All are counted.
+const MAX_REJECTED_ROWS: usize = 1000;
+
+/// Where an import reads and reports to; one serves all prefixes of a store.
+#[derive(Clone)]
+pub struct Import {
+    /// The store.
+    pub store: Arc<dyn Backend>,
+    /// The cluster whose data it is.
+    pub cluster: ClusterName,
+    /// Kvstore for our own cluster, ClusterMesh for others.
+    pub source: Source,
+    /// Whether the store holds a mirror of that cluster.
+    pub cached: bool,
+    /// Keys that broke a rule.
+    pub rejected: Writer<Rejected>,
+    /// What an operator should look at.
+    pub alarms: Writer<Alarm>,
+    /// Counters.
+    pub metrics: Metrics,
+    /// The store's liveness.
+    pub health: Arc<StoreHealth>,
+    /// Told of every change, to put our own keys again when others touched them.
+    pub exporter: Option<Exporter>,
+    /// Rows that this cluster may have of a table.
+    pub quota: usize,
+}
+
+// === impl Import ===
+
+impl Import {
+    /// The name under which imports announce themselves as a source of their table.
+    pub fn source_name(&self) -> String {
+        match self.source {
+            Source::Kvstore => tables::KVSTORE.to_owned(),
+            _ => format!("clustermesh/{}", self.cluster),
+        }
+    }
+
+    pub(crate) fn wire_source(&self) -> wire::Source<'_> {
+        if self.cached { wire::Source::Cache(&self.cluster) } else { wire::Source::State }
+    }
+
+    /// Follows a prefix. The source is announced at once; the future runs until it is dropped.
+    pub fn run<D: Decode>(
+        self,
+        decode: D,
+        prefix: String,
+        writer: Writer<D::Row>,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let initializer = writer.announce(self.source_name());
+        let (follower, driver) = follow(Arc::clone(&self.store), prefix.clone());
+        let core = Core::new(decode, prefix, self.quota);
+        let import = Running { import: self, core, writer, initializer: Some(initializer), initial: BTreeSet::new() };
+        async move {
+            tokio::select! {
+                () = driver => {}
+                () = import.run(follower) => {}
+            }
+        }
+    }
+}
+
+struct Running<D: Decode> {
+    import: Import,
+    core: Core<D>,
+    writer: Writer<D::Row>,
+    initializer: Option<Initializer<D::Row>>,
+    /// Rows written before the first list was complete: they are live, whatever they look like.
+    initial: BTreeSet<<D::Row as Row>::Key>,
+}
+
+// === impl Running ===
+
+impl<D: Decode> Running<D> {
+    async fn run(mut self, mut follower: Follower) {
+        let reader = self.writer.reader();
+        loop {
+            let timeout = self.core.poll_timeout(now());
+            tokio::select! {
+                events = follower.next() => {
+                    let Some(events) = events else { return };
+                    let at = now();
+                    self.import.health.handle_events(at, D::RESOURCE, &events);
+                    if let Some(exporter) = &self.import.exporter {
+                        tell(exporter, &events);
+                    }
+                    self.core.handle_events(at, events, &reader.snapshot());
+                }
+                () = sleep_until(timeout) => {}
+            }
+            let at = now();
+            let evidence = self.import.health.evidence(at, D::RESOURCE);
+            self.core.handle_timeout(at, &evidence);
+            let (relist, accept) = self.apply(at);
+            if relist {
+                follower.relist().await;
+            }
+            if accept {
+                follower.accept_absence().await;
+            }
+        }
+    }
+
+    /// Carries out all effects; whether to list again, and whether to accept absence.
+    fn apply(&mut self, now: Instant) -> (bool, bool) {
+        let (mut relist, mut accept, mut done) = (false, false, false);
+        let effects: Vec<Effect<D::Row>> = std::iter::from_fn(|| self.core.poll_effect()).collect();
+        if effects.is_empty() {
+            return (false, false);
+        }
+        let decode = self.core.decode();
+        let (import, initial) = (&self.import, &mut self.initial);
+        let first = self.initializer.is_some();
+        self.writer.write(|txn| {
+            for effect in effects {
+                match effect {
+                    Effect::Upsert(row) => {
+                        let key = row.key();
+                        if txn.get(&key).is_none_or(|there| decode.owns(there)) {
+                            txn.upsert(row);
+                        }
+                        if first {
+                            initial.insert(key);
+                        }
+                    }
+                    Effect::Delete(key) => {
+                        if txn.get(&key).is_some_and(|there| decode.owns(there)) {
+                            txn.delete(&key);
+                        }
+                        initial.remove(&key);
+                    }
+                    Effect::Reject(rejected) => import.reject(D::RESOURCE, rejected),
+                    Effect::Forgive(key) => drop(import.rejected.delete(&key)),
+                    Effect::Alarm(alarm) => {
+                        tracing::warn!(alarm = &*alarm.name, message = &*alarm.message, "alarm");
+                        import.alarms.upsert(alarm);
+                    }
+                    Effect::ClearAlarm(name) => drop(import.alarms.delete(&name)),
+                    Effect::Done { keep } => {
+                        drop_restored(txn, decode, &keep, initial);
+                        done = true;
+                    }
+                    Effect::Proven => {
+                        if D::RESOURCE == "nodes" {
+                            import.health.handle_nodes_back(now);
+                        }
+                    }
+                    Effect::Relist => relist = true,
+                    Effect::AcceptAbsence => accept = true,
+                }
+            }
+        });
+        if done && let Some(initializer) = self.initializer.take() {
+            initializer.done();
+            self.initial = BTreeSet::new();
+        }
+        let labels = [self.import.cluster.as_str(), D::RESOURCE];
+        self.import.metrics.held.with_label_values(&labels).set(self.core.held() as i64);
+        self.import.metrics.quarantined.with_label_values(&labels).set(self.core.quarantined() as i64);
+        (relist, accept)
+    }
+}
+
+impl Import {
+    fn reject(&self, resource: &str, rejected: Rejected) {
+        self.metrics.rejected.with_label_values(&[self.cluster.as_str(), resource]).inc();
+        let table = self.rejected.reader().snapshot();
+        let known = table.get(&rejected.key()).is_some();
+        if known || table.by("cluster", self.cluster.as_str()).take(MAX_REJECTED_ROWS).count() < MAX_REJECTED_ROWS {
+            if !known {
+                tracing::warn!(cluster = %self.cluster, key = &*rejected.key, error = &*rejected.error, "key rejected");
+            }
+            self.rejected.upsert(rejected);
+        }
+    }
+}
+
+/// What an earlier run knew has been replaced by what the store says.
+fn drop_restored<D: Decode>(
+    txn: &mut Txn<D::Row>,
+    decode: &D,
+    keep: &BTreeSet<<D::Row as Row>::Key>,
+    live: &BTreeSet<<D::Row as Row>::Key>,
+) {
+    let stale: Vec<_> = txn
+        .by("cluster", decode.cluster().as_str())
+        .filter(|row| decode.is_restored(row))
+        .map(|row| row.key())
+        .filter(|key| !keep.contains(key) && !live.contains(key))
+        .collect();
+    for key in &stale {
+        txn.delete(key);
+    }
+}
+
+fn tell(exporter: &Exporter, events: &[Event]) {
+    for event in events {
+        match event {
+            Event::Created(kv) | Event::Modified(kv) => exporter.handle_foreign(&kv.key, Some(&kv.value)),
+            Event::Deleted { key, .. } => exporter.handle_foreign(key, None),
+            // Keys that a store of doubtful memory does not have: those of ours are put again.
+            Event::StoreUnknown => exporter.handle_store_unknown(),
+            Event::ListDone | Event::Relisted { .. } => {}
+        }
+    }
+}
+
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}
