@@ -137,7 +137,28 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
             file: args.lib_dir.join("identities-held.snap"),
         }),
     );
-    //CLUSTERMESH
+    let mesh = clustermesh::run(
+        tasks.clone(),
+        args.clustermesh_config.clone(),
+        clustermesh::Options {
+            own: clustermesh::Own { name: args.cluster_name.clone(), id: args.cluster_id, layout },
+            connect: clustermesh::etcd_connector(options.clone()),
+            lease_ttl: args.kvstore_lease_ttl,
+            freshness: freshness.clone(),
+            metrics,
+        },
+        clustermesh::Tables {
+            nodes,
+            ips,
+            identities,
+            global_services,
+            remote_clusters,
+            rejected,
+            alarms: alarms.clone(),
+        },
+    );
+    tasks.spawn("clustermesh", mesh);
+
     // === objects and logic ===
     let parse = k8s::ParseOptions {
         cluster: args.cluster_name.to_string().into(),
