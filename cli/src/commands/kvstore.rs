@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             if found.is_empty() && !recursive {
                 bail!("there is no key {key}");
             }
-            print(&found.iter().map(|kv| line(kv)).collect::<String>())?;
+            print(&found.iter().map(line).collect::<String>())?;
         }
         Command::Set { key, value } => {
             store.put(key.into(), value.into(), None).await.context("write the key")?;

@@ -40,7 +40,8 @@ fn is_root(file: &Path) -> bool {
     let target = (folder == "src" || folder == "it") && (name == "lib.rs" || name == "main.rs");
     // Integration tests: each file directly in a crate's `tests` folder.
     let beside_manifest = file.parent().and_then(Path::parent).is_some_and(|dir| dir.join("Cargo.toml").exists());
-    target || (folder == "tests" && beside_manifest)
+    let grandparent = file.parent().and_then(Path::parent).and_then(Path::file_name).unwrap_or_default();
+    target || (folder == "tests" && beside_manifest) || (grandparent == "tests" && name == "main.rs")
 }
 
 /// The files that a file's `mod` items name.

@@ -33,8 +33,9 @@ pub(super) fn check(root: &Path) -> Result<Vec<String>> {
 fn has_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or_default();
     let word = concat!("un", "safe");
-    let forms = [" {", " fn", " impl", " extern", " trait", "("];
-    forms.iter().any(|form| code.contains(&format!("{word}{form}")) && !code.contains('"'))
+    let forms = [" {", " fn", " impl", " extern", " trait"];
+    let opens = forms.iter().any(|form| code.contains(&format!("{word}{form}"))) || code.contains(&format!("[{word}("));
+    opens && !code.contains('"')
 }
 
 #[cfg(test)]
