@@ -144,6 +144,11 @@ impl<K: Kernel> Reconciler<K> {
         &mut self.kernel
     }
 
+    /// Stops; the kernel stays as it is.
+    pub fn into_kernel(self) -> K {
+        self.kernel
+    }
+
     fn try_round(&mut self) -> Result<(), KernelError> {
         // Progress first: whatever policy revision it names is then part of what is drained below.
         let (_, progress) = self.feeds.progress.drain_with_snapshot();

@@ -4,6 +4,12 @@
 #![expect(clippy::unwrap_used, reason = "a test")]
 
 mod cluster;
+mod conntrack;
+mod drops;
 mod fixture;
+mod lifecycle;
+mod monitor;
 mod packet;
+mod plan;
+mod services;
 mod walks;
