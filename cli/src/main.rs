@@ -23,7 +23,8 @@ struct Args {
 enum Command {
     /// Run the agent of this node
     Agent(Box<agent::Args>),
-    //OPERATOR1
+    /// Run the operator of this cluster
+    Operator(Box<operator::Args>),
     /// How the agent of this node stands
     Status(commands::status::Args),
     /// Pods of this node
@@ -71,7 +72,10 @@ fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Agent(args) => agent::run(*args).await,
-        //OPERATOR2
+        Command::Operator(args) => {
+            runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
+            operator::run(*args).await
+        }
         Command::Status(args) => commands::status::run(args).await,
         Command::Endpoint(args) => commands::endpoint::run(args).await,
         Command::Identity(args) => commands::identity::run(args).await,
