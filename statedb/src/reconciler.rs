@@ -62,7 +62,8 @@ impl Default for Options {
             // 128 operations are etcd's default limit of a transaction, and past the knee of the kernel's batch calls.
             batch: 128,
             backoff: Duration::from_millis(50),
-            max_backoff: Duration::from_secs(30),
+            // The outside world that is back shall be right within seconds.
+            max_backoff: Duration::from_secs(3),
             resync: Duration::from_secs(300),
         }
     }

@@ -1,1 +1,43 @@
-//! Integration tests of the whole.
+//! The whole, as its users run it: real etcd, real eBPF, real packets between network namespaces.
+
+mod broken;
+mod commands;
+mod input;
+mod leftovers;
+mod mesh;
+mod restart;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use testbed::demo::Stage;
+use testbed::{Binaries, Plan};
+
+/// Meshes run one after another: two at once would starve each other of CPU, and what a run leaves behind could not be
+/// told from what the other is using.
+static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Holds the machine for a test; `None`, said loudly, when this run has no root or is quick.
+fn machine(test: &str) -> Option<MutexGuard<'static, ()>> {
+    let root = nix::unistd::geteuid().is_root();
+    let quick = std::env::var("CAUSEWAY_TEST_QUICK").is_ok_and(|value| value == "1");
+    if !root || quick {
+        println!(
+            "SKIP {test}: it makes namespaces and loads eBPF programs, which needs root, and takes longer than --quick allows"
+        );
+        return None;
+    }
+    // A test that failed before us has taken its mesh down.
+    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// A mesh in a folder of its own.
+fn stage(folder: &Path) -> anyhow::Result<Stage> {
+    let run_id = format!("{:04x}", std::process::id() as u16);
+    let plan = Plan::new(&run_id, folder, 2);
+    Stage::set(plan, Binaries::beside_us()?, &ledger(folder), |line| println!("{line}"))
+}
+
+fn ledger(folder: &Path) -> PathBuf {
+    folder.join("ledger.json")
+}

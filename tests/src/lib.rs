@@ -1,1 +1,1 @@
-//! The integration tests of the whole, one binary.
+//! The integration tests of the whole, one binary: see `it/`.

@@ -197,6 +197,15 @@ fn converge(stage: &mut Stage) -> Result<()> {
     stage.expect("echo-b", "client-late", false, true).context("the pod that joined is reached from another node")?;
     stage.expect("echo-w", "client-late", true, true).context("and from the other cluster")?;
     wait_for_backends(stage, "client-a", EAST[0], &["web-a", "web-b", "web-c", "web-w", "web-x"])?;
+    let identity = wait_until("etcd has the pod that joined", SETTLE, || stage.identity_in_etcd("client-late", false))?;
+    let late = format!("{}/32 {identity} ", stage.pod("client-late")?.ipv4);
+    for node in stage.bed.plan.clusters.clone().into_iter().flat_map(|cluster| cluster.nodes) {
+        wait_until(&format!("the kernel of {} knows the pod that joined", node.name), SETTLE, || {
+            let rows = dump::rows(&stage.bed, &node, "ipcache")?;
+            ensure!(rows.iter().any(|row| row.starts_with(&late)), "no row starts with {late}");
+            Ok(())
+        })?;
+    }
     for node in stage.bed.plan.clusters.clone().into_iter().flat_map(|cluster| cluster.nodes) {
         wait_until(&format!("{} is well", node.name), SETTLE * 3, || {
             stage.bed.causeway(&node, &["status", "--brief"])

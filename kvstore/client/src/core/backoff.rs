@@ -13,8 +13,9 @@ pub struct Backoff {
 // === impl Backoff ===
 
 impl Backoff {
-    /// Cilium's bounds for lists.
-    pub const LIST: Self = Self { min: Duration::from_millis(50), max: Duration::from_secs(60), failures: 0 };
+    /// Cilium's first wait for lists, and a lower bound than its minute: a store that is back shall be followed within
+    /// seconds, and until then a try costs it nothing but a refused connection.
+    pub const LIST: Self = Self { min: Duration::from_millis(50), max: Duration::from_secs(3), failures: 0 };
 
     pub const fn new(min: Duration, max: Duration) -> Self {
         Self { min, max, failures: 0 }
@@ -48,8 +49,8 @@ mod tests {
         for _ in 0..100 {
             backoff.next(1.0);
         }
-        assert_eq!(backoff.next(1.0), Duration::from_secs(60));
-        assert_eq!(backoff.next(0.0), Duration::from_secs(30));
+        assert_eq!(backoff.next(1.0), Duration::from_secs(3));
+        assert_eq!(backoff.next(0.0), Duration::from_millis(1500));
         backoff.reset();
         assert_eq!(backoff.next(0.0).as_millis(), 25);
     }

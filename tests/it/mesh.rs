@@ -1,0 +1,41 @@
+//! The demo's proofs, each as a check of one mesh, and what a mesh's operator does by hand.
+
+use anyhow::{Context, Result, ensure};
+use testbed::demo::{PROOFS, SETTLE, Stage, dump};
+use testbed::wait_until;
+
+#[test]
+fn every_proof_of_the_demo_holds() {
+    let Some(_machine) = crate::machine("mesh") else { return };
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = crate::stage(folder.path()).expect("the mesh comes up");
+    for proof in &PROOFS {
+        match (proof.prove)(&mut stage) {
+            Ok(observed) => println!("{}: {observed}", proof.promise),
+            Err(error) => panic!("{}: {error:#}", proof.promise),
+        }
+    }
+    removed_cluster_is_drained_at_once_and_comes_back(&stage).expect("the mesh follows its client files");
+    crate::commands::every_list_prints(&stage).expect("the commands print");
+}
+
+/// What the user asks for is no loss: a removed client file takes the cluster's rows along, without hold.
+fn removed_cluster_is_drained_at_once_and_comes_back(stage: &Stage) -> Result<()> {
+    let node = stage.node_of("client-a")?;
+    let west = stage.pod("echo-w")?.ipv4.to_string();
+    let known =
+        || Ok::<_, anyhow::Error>(dump::rows(&stage.bed, node, "ipcache")?.iter().any(|row| row.starts_with(&west)));
+    ensure!(known()?, "control: the kernel knows the pod of west");
+    stage.bed.disconnect("east", "west")?;
+    wait_until("the rows of west are gone", SETTLE, || {
+        ensure!(!known()?, "the kernel still knows {west}");
+        Ok(())
+    })?;
+    stage.expect("client-a", "echo-b", false, true).context("the own cluster is untouched")?;
+    stage.bed.connect("east", "west")?;
+    wait_until("the rows of west are back", SETTLE, || {
+        ensure!(known()?, "the kernel does not know {west}");
+        Ok(())
+    })?;
+    stage.expect("client-a", "echo-w", false, true)
+}
