@@ -12,8 +12,8 @@ use axum::{Json, Router};
 use parking_lot::Mutex;
 use statedb::{Database, Reader};
 use tables::{
-    BackendSet, Endpoint, Frontend, Identity, IpClaim, IpcacheRow, NodeRow, PolicyMapRow, PolicyRule, Realized,
-    RemoteCluster, RemoteService,
+    Endpoint, Frontend, Identity, IpClaim, IpcacheRow, NodeRow, PolicyMapRow, PolicyRule, Realized, RemoteCluster,
+    RemoteService,
 };
 
 mod endpoint;
@@ -21,14 +21,12 @@ mod ipam;
 mod lists;
 mod state;
 
-pub(crate) use state::status_of;
-
 /// What the handlers need.
 pub(crate) struct Shared {
     pub(crate) config: api::Config,
     pub(crate) node: String,
-    pub(crate) cluster: model::ClusterName,
     pub(crate) identity_range: String,
+    pub(crate) bpf_root: PathBuf,
     pub(crate) database: Database,
     pub(crate) ipam: Mutex<::ipam::Ipam>,
     pub(crate) endpoints: ::endpoint::Manager,
@@ -48,11 +46,9 @@ pub(crate) struct Tables {
     pub(crate) policy_map: Reader<PolicyMapRow>,
     pub(crate) selectors: Reader<policy::SelectorRow>,
     pub(crate) frontends: Reader<Frontend>,
-    pub(crate) backends: Reader<BackendSet>,
     pub(crate) global_services: Reader<RemoteService>,
     pub(crate) remote_clusters: Reader<RemoteCluster>,
     pub(crate) alarms: Reader<tables::Alarm>,
-    pub(crate) rejected: Reader<tables::Rejected>,
 }
 
 /// A failed call: a status and one sentence.

@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, default_value = "")]
     pub kvstore_opt: String,
     /// How long our keys outlive us
-    #[arg(long, default_value = "15m", value_parser = duration)]
+    #[arg(long, default_value = "15m", value_parser = lease_ttl)]
     pub kvstore_lease_ttl: Duration,
     /// Directory of client files, one a remote cluster, named like it
     #[arg(long)]
@@ -124,34 +124,14 @@ impl Args {
     }
 }
 
-/// `15m`, `25s`, `1h30m`: Go's notation, whole units.
-fn duration(text: &str) -> Result<Duration, String> {
-    let bad = || format!("{text:?} is not a duration such as 15m, 90s or 1h30m");
-    let mut total = Duration::ZERO;
-    let mut number = String::new();
-    for c in text.chars() {
-        if c.is_ascii_digit() {
-            number.push(c);
-            continue;
-        }
-        let count: u64 = number.parse().map_err(|_| bad())?;
-        let unit = match c {
-            's' => 1,
-            'm' => 60,
-            'h' => 3600,
-            _ => return Err(bad()),
-        };
-        total += Duration::from_secs(count.checked_mul(unit).ok_or_else(bad)?);
-        number.clear();
-    }
-    if !number.is_empty() || total.is_zero() {
-        return Err(bad());
-    }
+/// A lease's time to live, within etcd's and Cilium's bounds.
+fn lease_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = kvstore::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 15m or 90s"))?;
     let (least, most) = (Duration::from_secs(25), Duration::from_secs(86_400));
-    if total < least || total > most {
+    if ttl < least || ttl > most {
         return Err(format!("{text} is not between 25s and 24h"));
     }
-    Ok(total)
+    Ok(ttl)
 }
 
 fn underlay(text: &str) -> Result<String, String> {
@@ -167,10 +147,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn durations_are_whole_units_within_etcd_s_bounds() {
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        for bad in ["", "15", "m", "1d", "24s", "25h"] {
-            assert!(duration(bad).is_err(), "{bad}");
+    fn lease_ttl_is_bounded() {
+        assert_eq!(lease_ttl("15m"), Ok(Duration::from_secs(900)));
+        for bad in ["", "x", "24s", "25h"] {
+            assert!(lease_ttl(bad).is_err(), "{bad}");
         }
     }
 }

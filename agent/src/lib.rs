@@ -1,1 +1,55 @@
-//! The agent process: composition only.
+//! The agent of a node: composition only. Tables in the middle, controllers between them, edges around.
+//!
+//! ```text
+//!   etcd ──reflector──> nodes ips identities ──ipcache, policy, loadbalancer──> datapath ──> kernel
+//!   remote etcd ──clustermesh──> the same tables, by cluster
+//!   CNI, CLI ──local API──> endpoint, ipam                exports ──reflector──> etcd
+//!   manifests ──k8s──> pods namespaces services rules
+//! ```
+//! Stopping it removes nothing: programs and maps go on without it.
+
+mod api_server;
+mod args;
+mod assemble;
+mod exports;
+mod monitor;
+mod node;
+mod restore;
+mod status;
+
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::Context;
+use runtime::{Stopped, Tasks};
+
+pub use args::Args;
+
+/// How long tasks may drain.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Runs the agent until it is told to stop or one of its tasks dies.
+///
+/// # Errors
+///
+/// When it cannot start: the sentence says what, where and how to fix it.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
+    let tasks = Tasks::default();
+    assemble::assemble(&tasks, &args).await?;
+    let code = tokio::select! {
+        signal = runtime::terminated() => {
+            let signal = signal.context("listen for signals")?;
+            tracing::info!(signal, "stopping; the datapath goes on");
+            ExitCode::SUCCESS
+        }
+        task = tasks.died() => {
+            tracing::error!(task, "a task died; ending so that the agent starts afresh");
+            ExitCode::FAILURE
+        }
+    };
+    if let Stopped::Aborted(tasks) = tasks.stop(GRACE).await {
+        tracing::warn!(?tasks, "tasks did not end in time");
+    }
+    Ok(code)
+}

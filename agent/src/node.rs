@@ -57,8 +57,9 @@ pub(crate) fn underlay(args: &Args, netlink: &mut Netlink) -> Result<Underlay> {
         return Ok(Underlay { mtu: link.mtu });
     }
     let ip = args.node_ip()?;
-    let holder = netlink.addresses().context("list addresses")?.into_iter().find(|held| held.addr.addr() == ip);
-    let holder = holder.with_context(|| format!("no device has the node's address {ip}: check --ipv4-node"))?;
-    let link = links.iter().find(|link| link.index == holder.index);
+    let addresses = netlink.addresses(None).context("list addresses")?;
+    let holder = addresses.into_iter().find(|(_, net)| net.addr() == ip);
+    let (index, _) = holder.with_context(|| format!("no device has the node's address {ip}: check --ipv4-node"))?;
+    let link = links.iter().find(|link| link.index == index);
     Ok(Underlay { mtu: link.map_or(1500, |link| link.mtu) })
 }

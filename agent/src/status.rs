@@ -1,13 +1,10 @@
 //! How the parts of the agent stand, gathered for the API and the metrics.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use api::{Controller, SourceStaleness, State, Status};
 use kvstore::{Backend, Client, Leases};
-use model::L3n4Addr;
-use parking_lot::Mutex;
 use runtime::Readiness;
 use tokio::sync::watch;
 
@@ -22,8 +19,7 @@ pub(crate) struct Health {
     pub(crate) lock_leases: Arc<Leases>,
     pub(crate) datapath: watch::Receiver<datapath::Status>,
     pub(crate) exports: statedb::reconciler::Handle<tables::Export>,
-    pub(crate) freshness: Vec<(String, reflector::Freshness)>,
-    pub(crate) service_ids: Mutex<BTreeMap<L3n4Addr, u16>>,
+    pub(crate) freshness: reflector::Freshness,
 }
 
 impl Health {
@@ -33,7 +29,10 @@ impl Health {
         let leases = format!("leases={}, lock leases={}", self.leases.count(), self.lock_leases.count());
         if status.connected {
             let id = status.header.cluster_id;
-            return Status { state: State::Ok, msg: format!("etcd: 1/1 connected, {leases}, has-quorum=true, ID: {id:x}") };
+            return Status {
+                state: State::Ok,
+                msg: format!("etcd: 1/1 connected, {leases}, has-quorum=true, ID: {id:x}"),
+            };
         }
         let why = status.last_error.unwrap_or_else(|| "not connected yet".to_owned());
         let since = match status.last_success {
@@ -60,7 +59,8 @@ impl Health {
                 failing: usize::from(datapath.error.is_some()) + datapath.overflowed.len(),
                 last_error: datapath.error.or_else(|| {
                     let sets = datapath.overflowed.iter().map(ToString::to_string).collect::<Vec<_>>();
-                    (!sets.is_empty()).then(|| format!("policy sets are full, endpoints locked down: {}", sets.join(", ")))
+                    (!sets.is_empty())
+                        .then(|| format!("policy sets are full, endpoints locked down: {}", sets.join(", ")))
                 }),
             },
         ]
@@ -68,15 +68,11 @@ impl Health {
 
     /// How old what each source last said is.
     pub(crate) fn staleness(&self) -> Vec<SourceStaleness> {
-        let row = |(source, freshness): &(String, reflector::Freshness)| {
-            Some(SourceStaleness { source: source.clone(), seconds: freshness.age()?.as_secs_f64() })
+        let row = |age: &reflector::SourceAge| {
+            let source = format!("{}/{}", age.cluster, age.resource);
+            Some(SourceStaleness { source, seconds: age.age?.as_secs_f64() })
         };
-        self.freshness.iter().filter_map(row).collect()
-    }
-
-    /// The number of a frontend in the kernel's maps.
-    pub(crate) fn service_id(&self, addr: L3n4Addr) -> Option<u16> {
-        self.service_ids.lock().get(&addr).copied()
+        self.freshness.ages(Instant::now()).iter().filter_map(row).collect()
     }
 }
 

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Instant;
 
 use model::{ClusterName, EndpointId};
-use statedb::{Change, Reader, Writer};
+use statedb::{Change, Initializer, Reader, Writer};
 use tables::{Endpoint, Grant, IdentityGrant, IdentityRequest, Namespace, Pod, Realized};
 use tokio::sync::{mpsc, oneshot};
 
@@ -28,6 +28,14 @@ pub struct Tables {
     pub endpoints: Writer<Endpoint>,
     /// The label sets in use.
     pub requests: Writer<IdentityRequest>,
+}
+
+/// Endpoints of an earlier run whose interfaces are still there.
+pub struct Restored {
+    /// Their rows.
+    pub rows: Vec<Endpoint>,
+    /// Said to be done when they are in the table: until then nothing may be pruned.
+    pub announced: Initializer<Endpoint>,
 }
 
 /// Creates and deletes endpoints. Clones share.
@@ -72,8 +80,8 @@ impl Manager {
     }
 }
 
-/// Runs until the future is dropped. `restored` are the endpoints of an earlier run whose interfaces are still there.
-pub async fn run(driver: Driver, tables: Tables, cluster: ClusterName, folder: PathBuf, restored: Vec<Endpoint>) {
+/// Runs until the future is dropped.
+pub async fn run(driver: Driver, tables: Tables, cluster: ClusterName, folder: PathBuf, restored: Restored) {
     let mut commands = driver.commands;
     let mut core = Core::new(cluster);
     let mut waiters: BTreeMap<EndpointId, oneshot::Sender<Result<EndpointId, CreateError>>> = BTreeMap::new();
@@ -81,10 +89,14 @@ pub async fn run(driver: Driver, tables: Tables, cluster: ClusterName, folder: P
     let mut namespaces = tables.namespaces.watch();
     let mut grants = tables.grants.changes();
     let mut realized = tables.realized.changes();
-    for row in restored {
+    for row in restored.rows {
         core.handle_restore(row);
     }
     core.handle_objects(Instant::now(), &tables.pods.snapshot(), &tables.namespaces.snapshot());
+    while let Some(effect) = core.poll_effect() {
+        execute(effect, &tables, &folder, &mut waiters);
+    }
+    restored.announced.done();
     loop {
         let timeout = core.poll_timeout();
         let objects = || (tables.pods.snapshot(), tables.namespaces.snapshot());

@@ -16,6 +16,6 @@ mod error;
 mod request;
 
 pub use self::core::{Core, Effect};
-pub use driver::{Driver, Manager, Tables, run};
+pub use driver::{Driver, Manager, Restored, Tables, run};
 pub use error::CreateError;
 pub use request::CreateRequest;

@@ -105,6 +105,11 @@ impl StoreHealth {
         self.state.lock().last_heartbeat.map(|last| now.saturating_duration_since(last))
     }
 
+    /// When the nodes that we knew were all found in a store that was not the one we knew.
+    pub fn nodes_back(&self) -> Option<Instant> {
+        self.state.lock().nodes_back
+    }
+
     pub(crate) fn handle_events(&self, now: Instant, resource: &'static str, events: &[Event]) {
         let listed = events.iter().any(|event| matches!(event, Event::ListDone | Event::Relisted { .. }));
         let mut state = self.state.lock();

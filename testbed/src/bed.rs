@@ -46,6 +46,7 @@ pub struct Bed {
     pub services: Vec<(String, String, String, Vec<String>)>,
     ledger: Ledger,
     kept: bool,
+    files_kept: bool,
 }
 
 impl Binaries {
@@ -96,6 +97,7 @@ impl Bed {
             services: Vec::new(),
             ledger,
             kept: false,
+            files_kept: false,
         };
         progress("underlay: a bridge, and a namespace for each node and store");
         for cluster in bed.plan.clusters.clone() {
@@ -352,6 +354,11 @@ impl Bed {
         Ok(described)
     }
 
+    /// Leaves logs and manifests behind when the rest is taken down.
+    pub fn keep_files(&mut self) {
+        self.files_kept = true;
+    }
+
     /// Takes everything down now and says what there was.
     ///
     /// # Errors
@@ -440,7 +447,7 @@ impl Drop for Bed {
             eprintln!("could not take everything down: {error:#}; repeat with --down");
         }
         // Logs of a run that failed are worth keeping.
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && !self.files_kept {
             fs::remove_dir_all(&self.plan.dir).ok();
         }
     }

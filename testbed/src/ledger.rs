@@ -17,6 +17,8 @@ pub struct Ledger {
     pub run_id: String,
     /// Network namespaces by name.
     pub namespaces: Vec<String>,
+    /// The process that made the run, pid and start time.
+    pub owner: (i32, u64),
     /// Processes: pid and the start time that the kernel gives it, so that a reused pid is left alone.
     pub processes: Vec<(i32, u64)>,
     /// Directories of pins.
@@ -47,7 +49,9 @@ impl Ledger {
     ///
     /// When the file cannot be written.
     pub fn create(run_id: &str, file: &Path) -> Result<Self> {
-        let ledger = Self { run_id: run_id.to_owned(), file: file.to_owned(), ..Self::default() };
+        let own = i32::try_from(std::process::id()).context("a pid fits")?;
+        let owner = (own, start_time(own).unwrap_or_default());
+        let ledger = Self { run_id: run_id.to_owned(), owner, file: file.to_owned(), ..Self::default() };
         ledger.save()?;
         Ok(ledger)
     }
@@ -66,6 +70,11 @@ impl Ledger {
             serde_json::from_slice(&bytes).with_context(|| format!("{} is no ledger of a run", file.display()))?;
         ledger.file = file.to_owned();
         Ok(Some(ledger))
+    }
+
+    /// Whether the process that made the run is still at it.
+    pub fn owner_runs(&self) -> bool {
+        start_time(self.owner.0) == Some(self.owner.1)
     }
 
     /// Notes a namespace that is about to be made.

@@ -10,6 +10,7 @@
 
 mod bed;
 pub mod capture;
+pub mod demo;
 pub mod flow;
 mod ledger;
 mod manifests;

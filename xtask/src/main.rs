@@ -45,7 +45,7 @@ enum Command {
 fn main() -> ExitCode {
     let result = match Args::parse().command {
         Command::Setup => setup::run(),
-        Command::Ebpf => setup::run().and_then(|()| ebpf::build()),
+        Command::Ebpf => setup::run(),
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),

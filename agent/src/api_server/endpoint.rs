@@ -60,16 +60,16 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(show(&shared, &row))))
 }
 
-pub(super) async fn remove(
-    State(shared): State<Arc<Shared>>,
-    Path(id): Path<String>,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let row = find(&shared, &id)?;
     shared.endpoints.delete(row.id).await;
     let gone = shared.tables.realized.wait_for(|realized| realized.get(&row.id).is_none());
     if tokio::time::timeout(LET_GO, gone).await.is_err() {
         tracing::error!(endpoint = %row.id, "the datapath does not let go: the addresses stay reserved");
-        return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, format!("endpoint {} is still in the datapath", row.id)));
+        return Err(Failure::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("endpoint {} is still in the datapath", row.id),
+        ));
     }
     for ip in row.ips() {
         if let Err(error) = shared.ipam.lock().release(ip) {

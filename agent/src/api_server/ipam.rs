@@ -29,10 +29,7 @@ pub(super) async fn allocate(
     Ok((StatusCode::CREATED, Json(api::IpamResponse { address, host_addressing })))
 }
 
-pub(super) async fn release(
-    State(shared): State<Arc<Shared>>,
-    Path(ip): Path<String>,
-) -> Result<StatusCode, Failure> {
+pub(super) async fn release(State(shared): State<Arc<Shared>>, Path(ip): Path<String>) -> Result<StatusCode, Failure> {
     let bad = |_| Failure::new(StatusCode::BAD_REQUEST, format!("{ip:?} is not an address"));
     let ip: IpAddr = ip.parse().map_err(bad)?;
     // An address of a living endpoint goes with it, never before: its traffic would reach the next owner.

@@ -1,5 +1,6 @@
 //! Lists of everything else.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Json;
@@ -70,8 +71,15 @@ fn node_of(node: &Node) -> api::Node {
 }
 
 pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Json<Vec<api::Service>> {
+    // Numbers are the kernel's; without its maps a service has none yet.
+    let mut kernel = datapath::kernel::Pinned::new(&shared.bpf_root);
+    let numbers: BTreeMap<_, _> = datapath::dump::services(&mut kernel)
+        .unwrap_or_default()
+        .into_iter()
+        .map(|service| (service.frontend, service.number))
+        .collect();
     let service = |row: &tables::Frontend| api::Service {
-        id: shared.health.service_id(row.addr),
+        id: numbers.get(&row.addr).copied(),
         namespace: row.service.namespace().to_owned(),
         name: row.service.name().to_owned(),
         service_type: "ClusterIP".to_owned(),

@@ -44,7 +44,7 @@ pub(super) async fn table(
 }
 
 /// The whole status, as the tables and the connections tell it now.
-pub(crate) fn status_of(shared: &Shared) -> Healthz {
+fn status_of(shared: &Shared) -> Healthz {
     let kvstore = shared.health.kvstore();
     let alarms: Vec<String> =
         shared.tables.alarms.snapshot().iter().map(|alarm| format!("{}: {}", alarm.name, alarm.message)).collect();
@@ -129,8 +129,5 @@ fn cluster_mesh(shared: &Shared) -> api::ClusterMesh {
         }
     };
     let names: std::collections::BTreeSet<_> = services.iter().map(|row| &row.service.name).collect();
-    api::ClusterMesh {
-        clusters: remotes.iter().map(|row| cluster(row)).collect(),
-        num_global_services: names.len(),
-    }
+    api::ClusterMesh { clusters: remotes.iter().map(|row| cluster(row)).collect(), num_global_services: names.len() }
 }

@@ -205,8 +205,7 @@ fn connections(output: Output, flows: Vec<conntrack::Flow>) -> Result<()> {
         },
         source: flow.source.to_string(),
         destination: flow.destination.to_string(),
-        // A tick is 2^30 ns.
-        expires_seconds: flow.remaining_ticks.saturating_mul(1_073_741_824) / 1_000_000_000,
+        expires_seconds: flow.remaining_secs,
         packets: flow.packets,
         bytes: flow.bytes,
         source_identity: flow.source_identity,

@@ -30,6 +30,11 @@ pub(crate) fn run(args: &Args) -> Result<ExitCode> {
     }
     let cleaned = datapath::cleanup(&args.bpf_root)
         .with_context(|| format!("clean up after pins at {}", args.bpf_root.display()))?;
-    print(&format!("removed {} links, {} maps, devices: {}\n", cleaned.links, cleaned.maps, cleaned.devices.join(", ")))?;
+    print(&format!(
+        "removed {} links, {} maps, devices: {}\n",
+        cleaned.links,
+        cleaned.maps,
+        cleaned.devices.join(", ")
+    ))?;
     Ok(ExitCode::SUCCESS)
 }

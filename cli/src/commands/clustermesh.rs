@@ -39,8 +39,11 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 /// The block of `causeway status`.
 pub(crate) fn block(mesh: &ClusterMesh) -> String {
     let ready = mesh.clusters.iter().filter(|cluster| cluster.ready).count();
-    let head = format!("ClusterMesh:   {ready}/{} remote clusters ready, {} global services\n",
-        mesh.clusters.len(), mesh.num_global_services);
+    let head = format!(
+        "ClusterMesh:   {ready}/{} remote clusters ready, {} global services\n",
+        mesh.clusters.len(),
+        mesh.num_global_services
+    );
     head + &mesh.clusters.iter().map(lines).collect::<String>()
 }
 

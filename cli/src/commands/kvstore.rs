@@ -58,7 +58,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
     }
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
-    let store = options.connect(false).await?;
+    let store = options.connect().await?;
     match args.command {
         Command::Get { recursive, key } => {
             let range = if recursive { Range::prefix(key.clone()) } else { Range::key(key.clone()) };
@@ -66,7 +66,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             if found.is_empty() && !recursive {
                 bail!("there is no key {key}");
             }
-            print(&found.iter().map(|kv| line(kv)).collect::<String>())?;
+            print(&found.iter().map(line).collect::<String>())?;
         }
         Command::Set { key, value } => {
             store.put(key.into(), value.into(), None).await.context("write the key")?;
@@ -129,4 +129,3 @@ fn shown(event: &Event) -> String {
         Event::Relisted { unproven } => format!("listed again, {unproven} keys are not there\n"),
     }
 }
-

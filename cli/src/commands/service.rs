@@ -30,7 +30,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     args.output.list(&["ID", "Frontend", "Service Type", "Name", "Backend"], &services, |service| {
         let frontend = &service.frontend_address;
         let backend = |(number, backend): (usize, &api::Backend)| {
-            let cluster = if backend.cluster_id == 0 { String::new() } else { format!(" cluster {}", backend.cluster_id) };
+            let cluster =
+                if backend.cluster_id == 0 { String::new() } else { format!(" cluster {}", backend.cluster_id) };
             let address = address(&backend.ip, backend.port, &backend.protocol);
             format!("{} => {address} ({}){cluster}", number + 1, backend.state)
         };

@@ -50,7 +50,12 @@ fn text(health: &Healthz) -> String {
     writeln!(text, "Controllers:   {healthy}/{} healthy", health.controllers.len()).ok();
     for controller in health.controllers.iter().filter(|controller| controller.failing + controller.backlog > 0) {
         let error = controller.last_error.as_deref().unwrap_or("waiting");
-        writeln!(text, "   {}: {} waiting, {} failing: {error}", controller.name, controller.backlog, controller.failing).ok();
+        writeln!(
+            text,
+            "   {}: {} waiting, {} failing: {error}",
+            controller.name, controller.backlog, controller.failing
+        )
+        .ok();
     }
     for source in &health.staleness {
         writeln!(text, "Staleness:     {}: {:.0} s", source.source, source.seconds).ok();

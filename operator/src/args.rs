@@ -1,0 +1,75 @@
+//! The operator's options; names are Cilium's where it has one.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use model::{ClusterId, ClusterName};
+
+/// Run the operator of this cluster
+#[derive(Debug, Clone, clap::Args)]
+pub struct Args {
+    /// Directory with a file per option, as a mounted ConfigMap
+    #[arg(long)]
+    pub config_dir: Option<PathBuf>,
+    /// Name of the cluster
+    #[arg(long, default_value = "default")]
+    pub cluster_name: ClusterName,
+    /// Number of the cluster, 1 to 255 (511 with --max-connected-clusters=511); 0 for no mesh
+    #[arg(long, default_value = "0")]
+    pub cluster_id: ClusterId,
+    /// Clusters that one mesh can have: 255 or 511
+    #[arg(long, default_value_t = 255)]
+    pub max_connected_clusters: u32,
+    /// Key-value store: etcd
+    #[arg(long, default_value = "etcd", value_parser = ["etcd"])]
+    pub kvstore: String,
+    /// Options of the store: etcd.address=URL or etcd.config=FILE, etcd.qps=N, etcd.maxInflight=N
+    #[arg(long, default_value = "")]
+    pub kvstore_opt: String,
+    /// How long leased keys outlive their writer
+    #[arg(long, default_value = "15m", value_parser = lease_ttl)]
+    pub kvstore_lease_ttl: Duration,
+    /// Directory of Kubernetes manifests, followed live
+    #[arg(long)]
+    pub k8s_manifests: Option<PathBuf>,
+    /// Address of /healthz, /readyz and /metrics
+    #[arg(long, default_value = "127.0.0.1:9234")]
+    pub operator_api_serve_addr: SocketAddr,
+    /// A further address of /metrics; none without it
+    #[arg(long)]
+    pub operator_prometheus_serve_addr: Option<SocketAddr>,
+    /// How the operator logs
+    #[command(flatten)]
+    pub log: runtime::LogOptions,
+}
+
+/// Cilium's bounds: shorter is lost by a slow network, longer keeps ghosts for more than a day.
+fn lease_ttl(text: &str) -> Result<Duration, String> {
+    let ttl = kvstore::duration(text).ok_or("not a time such as 15m")?;
+    let bounds = Duration::from_secs(25)..=Duration::from_secs(86_400);
+    if bounds.contains(&ttl) { Ok(ttl) } else { Err("must be between 25s and 24h".to_owned()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::*;
+
+    #[derive(clap::Parser)]
+    struct Command {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn defaults_work_and_bounds_hold() {
+        let args = Command::try_parse_from(["operator"]).unwrap().args;
+        assert_eq!(args.kvstore_lease_ttl, Duration::from_secs(900));
+        assert_eq!(args.operator_api_serve_addr.port(), 9234);
+        for bad in ["--kvstore-lease-ttl=24s", "--kvstore-lease-ttl=25h", "--kvstore=consul", "--cluster-id=512"] {
+            assert!(Command::try_parse_from(["operator", bad]).is_err(), "{bad}");
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! Which operator writes: the one that holds the lock, for as long as its lease lives.
+
+use std::future::Future;
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvstore::{Leases, Locks};
+use prometheus::IntGauge;
+use tokio::sync::watch;
+
+/// A candidate asks again after this time; it waits for the lock all along.
+const PATIENCE: Duration = Duration::from_secs(3600);
+
+/// After an attempt that failed.
+const RETRY: Duration = Duration::from_secs(2);
+
+pub(crate) struct Election {
+    pub(crate) locks: Arc<Locks>,
+    /// Of the locks.
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) path: String,
+    /// Who we are, for the log.
+    pub(crate) identity: String,
+    /// Whether we lead, for those who go on watching while we do not.
+    pub(crate) leading: watch::Sender<bool>,
+    /// 1 while we lead.
+    pub(crate) gauge: IntGauge,
+}
+
+// === impl Election ===
+
+impl Election {
+    /// Runs `lead` whenever we lead; drops it the moment that the lock's lease is lost. Never ends.
+    pub(crate) async fn run<F: Future<Output = ()>>(self, lead: impl Fn() -> F) {
+        loop {
+            let mut lost = self.leases.lost_keys(self.path.clone());
+            let guard = match self.locks.lock(&self.path, PATIENCE).await {
+                Ok(guard) => guard,
+                Err(kvstore::LockError::Timeout { .. }) => continue,
+                Err(error) => {
+                    let source = std::error::Error::source(&error).map(ToString::to_string);
+                    tracing::warn!(%error, source, "cannot run for leader");
+                    tokio::time::sleep(RETRY).await;
+                    continue;
+                }
+            };
+            // Lost while it was being acquired: then the guard holds nothing.
+            if lost.try_recv().is_err() {
+                tracing::info!(identity = self.identity, "leading");
+                self.gauge.set(1);
+                self.leading.send_replace(true);
+                tokio::select! {
+                    () = lead() => {}
+                    _ = lost.recv() => {}
+                }
+                self.leading.send_replace(false);
+                self.gauge.set(0);
+                tracing::warn!(identity = self.identity, "stepped down: the lock's lease is lost");
+            }
+            drop(guard);
+            // The abandoned key goes first, else we would meet ourselves.
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! The process: tables, tasks, and who may write.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::Context;
+use kvstore::{Backend, LOCK_LEASE_TTL, Leases, Locks};
+use model::{ClusterId, ClusterIdLayout, ClusterName, Source, check_cluster};
+use prometheus::{IntGauge, Registry};
+use reflector::{Exporter, Freshness, Import, Metrics};
+use runtime::{Readiness, Tasks};
+use statedb::reconciler::{Handle, Options};
+use statedb::{Database, Row, Writer};
+use tables::{Alarm, BackendSet, Export, Identity, IpClaim, NodeRow, Rejected, ServiceRow};
+use tokio::sync::watch;
+use wire::cluster_config::ClusterConfig;
+
+use crate::leader::Election;
+use crate::{Args, cluster_config, heartbeat, services};
+
+/// How long tasks may take to stop.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// What an operator needs to know of its cluster.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Its name.
+    pub cluster: ClusterName,
+    /// Its number; with 0 there is no mesh, and nothing is told to other clusters.
+    pub id: ClusterId,
+    /// How many clusters its mesh can have.
+    pub layout: ClusterIdLayout,
+    /// How long leased keys outlive their writer.
+    pub lease_ttl: Duration,
+    /// Kubernetes objects.
+    pub manifests: Option<PathBuf>,
+    /// Tells candidates apart in the log.
+    pub identity: String,
+}
+
+/// Runs the process until a signal arrives or a task dies.
+///
+/// # Errors
+///
+/// When an option cannot be used, or an address is taken.
+pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let layout = ClusterIdLayout::try_new(args.max_connected_clusters)?;
+    if args.cluster_id != ClusterId::NONE {
+        layout.check(args.cluster_id)?;
+    }
+    check_cluster(&args.cluster_name, args.cluster_id)?;
+    let store = kvstore::Options::parse(&args.kvstore_opt)?.connect().await.context("connect to the store")?;
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let config = Config {
+        cluster: args.cluster_name,
+        id: args.cluster_id,
+        layout,
+        lease_ttl: args.kvstore_lease_ttl,
+        manifests: args.k8s_manifests,
+        identity: format!("{}-{}", host.trim(), std::process::id()),
+    };
+    let (tasks, readiness, registry) = (Tasks::default(), Readiness::default(), Registry::new());
+    start(&tasks, store, config, &readiness, &registry);
+    runtime::serve_admin(&tasks, args.operator_api_serve_addr, readiness.clone(), registry.clone()).await?;
+    if let Some(address) = args.operator_prometheus_serve_addr {
+        runtime::serve_admin(&tasks, address, readiness, registry).await?;
+    }
+    let code = tokio::select! {
+        signal = runtime::terminated() => {
+            tracing::info!(signal = signal?, "stopping");
+            ExitCode::SUCCESS
+        }
+        task = tasks.died() => {
+            tracing::error!(task, "a task has died: stopping");
+            ExitCode::FAILURE
+        }
+    };
+    if let runtime::Stopped::Aborted(tasks) = tasks.stop(GRACE).await {
+        tracing::warn!(?tasks, "tasks did not stop in time");
+    }
+    Ok(code)
+}
+
+/// Starts the operator's tasks over a store; the tables by name.
+pub fn start(
+    tasks: &Tasks,
+    store: Arc<dyn Backend>,
+    config: Config,
+    readiness: &Readiness,
+    registry: &Registry,
+) -> Database {
+    let database = Database::default();
+    let (cluster, id) = (config.cluster.clone(), config.id);
+    let (nodes, _) = database.table::<NodeRow>();
+    let (ips, ip_reader) = database.table::<IpClaim>();
+    let (identities, identity_reader) = database.table::<Identity>();
+    let (services, service_reader) = database.table::<ServiceRow>();
+    let (backends, backend_reader) = database.table::<BackendSet>();
+    let (exports, export_reader) = database.table::<Export>();
+    let (alarms, _) = database.table::<Alarm>();
+    let (rejected, _) = database.table::<Rejected>();
+    fn hidden<R: Row>(database: &Database) -> Writer<R> {
+        database.table::<R>().0
+    }
+
+    let leases = Leases::new(Arc::clone(&store), config.lease_ttl);
+    let lock_leases = Leases::new(Arc::clone(&store), LOCK_LEASE_TTL);
+    let locks = Locks::new(Arc::clone(&store), Arc::clone(&lock_leases));
+    tasks.spawn("leases", Arc::clone(&leases).keep_alive());
+    tasks.spawn("lock-leases", Arc::clone(&lock_leases).keep_alive());
+    tasks.spawn("locks", Arc::clone(&locks).release_abandoned());
+
+    let owned = wire::service::prefix(wire::Source::State, &cluster);
+    let exporter = Exporter::new(Arc::clone(&store), Arc::clone(&leases), export_reader, vec![owned.clone()]);
+    let health = Freshness::default().store(&cluster, config.lease_ttl);
+    let import = Import {
+        store: Arc::clone(&store),
+        cluster: cluster.clone(),
+        source: Source::Kvstore,
+        cached: false,
+        rejected,
+        alarms: alarms.clone(),
+        metrics: Metrics::new(registry),
+        health: Arc::clone(&health),
+        exporter: None,
+        quota: usize::MAX,
+    };
+    tasks.spawn("import-nodes", import.clone().nodes(id, None, nodes));
+    tasks.spawn("import-ips", import.clone().ips(id, config.layout, ips));
+    tasks.spawn("import-identities", import.identities(id, config.layout, identities));
+    tasks.spawn("heartbeat-watch", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
+
+    let objects = k8s::Tables {
+        pods: hidden(&database),
+        namespaces: hidden(&database),
+        services,
+        backends: backends.clone(),
+        rules: hidden(&database),
+        alarms,
+    };
+    let parse = k8s::ParseOptions { cluster: cluster.as_str().into(), default_local_cluster: true };
+    let objects = k8s::run(objects, config.manifests, parse);
+    let selected = loadbalancer::run_selector_backends(loadbalancer::BackendInputs {
+        services: service_reader.clone(),
+        ips: ip_reader,
+        identities: identity_reader,
+        backends,
+        cluster: cluster.clone(),
+    });
+    let exported = services::run(services::Inputs {
+        services: service_reader,
+        backends: backend_reader,
+        initializer: exports.announce("services"),
+        exports,
+        cluster: cluster.clone(),
+        cluster_id: id,
+        ready: readiness.condition("services and their backends"),
+    });
+    tasks.spawn("services", async move {
+        // In this order at first: both announce themselves as sources before the third asks whether all have spoken.
+        tokio::select! {
+            biased;
+            () = objects => {}
+            () = selected => {}
+            () = exported => {}
+        }
+    });
+
+    let gauge = IntGauge::new("cilium_operator_leader", "Whether this operator leads")
+        .expect("the name and the help are constants that parse");
+    let election = Election {
+        locks,
+        leases: lock_leases,
+        path: wire::own::leader_path(&cluster),
+        identity: config.identity,
+        leading: watch::Sender::new(false),
+        gauge: runtime::metrics::register(registry, gauge),
+    };
+    let wanted = ClusterConfig {
+        id,
+        max_connected_clusters: config.layout.max_clusters(),
+        service_exports_enabled: Some(false),
+        ..ClusterConfig::default()
+    };
+    if id != ClusterId::NONE {
+        let leading = election.leading.subscribe();
+        // Without a mesh nobody shall read us.
+        tasks.spawn("cluster-config", cluster_config::run(store, cluster, wanted, health, leading));
+    }
+    tasks.spawn(
+        "leader",
+        election.run(move || {
+            let keys = exporter.clone().run(Handle::new(Options::default()));
+            let watch = exporter.clone().follow_own(owned.clone());
+            let beat = heartbeat::run(Arc::clone(&leases));
+            async move {
+                tokio::select! {
+                    () = keys => {}
+                    () = watch => {}
+                    () = beat => {}
+                }
+            }
+        }),
+    );
+    database
+}

@@ -1,0 +1,232 @@
+//! An operator against a store in memory and a real etcd: the keys it writes, byte for byte.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod server;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use kvstore::{Backend, Client, ClientOptions, Etcd, EtcdConfig, KeyValue, Range, fake::Fake};
+use model::{ClusterId, ClusterIdLayout};
+use operator::{Config, start};
+use runtime::{Readiness, Tasks};
+
+const MANIFESTS: &str = r#"
+apiVersion: v1
+kind: Service
+metadata:
+  name: cart
+  namespace: shop
+  labels: {team: t1}
+  annotations: {service.cilium.io/global: "true"}
+spec:
+  clusterIP: 10.96.7.7
+  selector: {app: cart}
+  ports:
+  - {name: http, port: 80, targetPort: 8080, protocol: TCP}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: local, namespace: shop}
+spec:
+  clusterIP: 10.96.7.8
+  selector: {app: cart}
+  ports:
+  - {port: 80}
+"#;
+
+const CONFIG: &str = "cilium/cluster-config/east";
+const SERVICE: &str = "cilium/state/services/v1/east/shop/cart";
+
+struct Bench {
+    store: Arc<dyn Backend>,
+    folder: tempfile::TempDir,
+}
+
+struct Operator {
+    tasks: Tasks,
+    readiness: Readiness,
+}
+
+impl Bench {
+    async fn new(store: Arc<dyn Backend>) -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("shop.yaml"), MANIFESTS).unwrap();
+        let bench = Self { store, folder };
+        let labels = "k8s:app=cart;k8s:io.cilium.k8s.policy.cluster=east;k8s:io.kubernetes.pod.namespace=shop;";
+        bench.put("cilium/state/identities/v1/id/131073", labels).await;
+        let ip = r#"{"IP":"10.2.0.7","Mask":null,"HostIP":"192.0.2.1","ID":131073,"Key":0,"Metadata":"","K8sNamespace":"shop","K8sPodName":"cart-1"}"#;
+        bench.put("cilium/state/ip/v1/default/10.2.0.7", ip).await;
+        bench.put("cilium/state/nodes/v1/east/n", r#"{"Name":"n","Cluster":"east","ClusterID":2}"#).await;
+        bench.put("cilium/state/services/v1/east/shop/stale", "{}").await;
+        bench.put("cilium/state/services/v1/east-2/shop/other", "{}").await;
+        bench
+    }
+
+    fn operator(&self, name: &str, id: u32) -> Operator {
+        let (tasks, readiness) = (Tasks::default(), Readiness::default());
+        let config = Config {
+            cluster: "east".parse().unwrap(),
+            id: ClusterId::try_new(id).unwrap(),
+            layout: ClusterIdLayout::Max255,
+            lease_ttl: Duration::from_secs(900),
+            manifests: Some(self.folder.path().to_owned()),
+            identity: name.to_owned(),
+        };
+        start(&tasks, self.store.clone(), config, &readiness, &prometheus::Registry::new());
+        Operator { tasks, readiness }
+    }
+
+    async fn put(&self, key: &str, value: &str) {
+        self.store.put(key.to_owned().into(), value.to_owned().into(), None).await.unwrap();
+    }
+
+    async fn get(&self, key: &str) -> Option<KeyValue> {
+        self.store.range(Range::key(key.to_owned())).await.unwrap().kvs.pop()
+    }
+
+    async fn until(&self, what: &str, condition: impl AsyncFn() -> bool) {
+        for _ in 0..6000 {
+            if condition().await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        panic!("never happened: {what}");
+    }
+
+    async fn holds(&self, key: &str, value: &str) {
+        let right = async || self.get(key).await.is_some_and(|kv| kv.value[..] == *value.as_bytes());
+        self.until(&format!("{key} = {value}"), right).await;
+    }
+}
+
+impl Operator {
+    async fn stop(self) {
+        self.tasks.stop(Duration::from_secs(1)).await;
+    }
+}
+
+/// Field by field as Cilium's own operator writes it: `wire/testdata/etcd-mode.txt`.
+fn service(backends: &str) -> String {
+    format!(
+        r#"{{"cluster":"east","namespace":"shop","name":"cart","frontends":{{"10.96.7.7":{{"http":{{"Protocol":"TCP","Port":80}}}}}},"backends":{{{backends}}},"labels":{{"team":"t1"}},"selector":{{"app":"cart"}},"includeExternal":true,"shared":true,"clusterID":2}}"#
+    )
+}
+
+const ONE: &str = r#""10.2.0.7":{"http":{"Protocol":"TCP","Port":8080}}"#;
+const TWO: &str =
+    r#""10.2.0.7":{"http":{"Protocol":"TCP","Port":8080}},"10.2.0.8":{"http":{"Protocol":"TCP","Port":8080}}"#;
+const CLUSTER_CONFIG: &str = r#"{"id":2,"capabilities":{"maxConnectedClusters":255,"serviceExportsEnabled":false}}"#;
+
+async fn story(bench: &Bench) {
+    let operator = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    bench.holds(SERVICE, &service(ONE)).await;
+    assert_eq!(bench.get(CONFIG).await.unwrap().lease, None);
+    assert_eq!(bench.get(SERVICE).await.unwrap().lease, None);
+    let heartbeat = bench.get("cilium/.heartbeat").await.unwrap();
+    assert!(heartbeat.lease.is_some());
+    let time: jiff::Timestamp = std::str::from_utf8(&heartbeat.value).unwrap().parse().unwrap();
+    assert_eq!(heartbeat.value.len(), "2026-11-21T08:46:47Z".len(), "{time}");
+    bench.until("it is ready", async || operator.readiness.waiting().is_empty()).await;
+    let gone = async || bench.get("cilium/state/services/v1/east/shop/stale").await.is_none();
+    bench.until("a stale key of ours is collected", gone).await;
+    assert!(bench.get("cilium/state/services/v1/east-2/shop/other").await.is_some(), "another cluster's stays");
+    assert!(bench.get("cilium/state/services/v1/east/shop/local").await.is_none(), "not global");
+
+    bench.put("cilium/state/ip/v1/default/10.2.0.8", r#"{"IP":"10.2.0.8","ID":131073,"K8sNamespace":"shop"}"#).await;
+    bench.holds(SERVICE, &service(TWO)).await;
+    bench.store.delete(CONFIG.into()).await.unwrap();
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    bench.put(CONFIG, r#"{"id":9,"capabilities":{}}"#).await;
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    bench.store.delete(SERVICE.into()).await.unwrap();
+    bench.holds(SERVICE, &service(TWO)).await;
+    let unshared = MANIFESTS.replace(r#""true""#, r#""false""#);
+    std::fs::write(bench.folder.path().join("shop.yaml"), unshared).unwrap();
+    bench.until("unsharing removes the key", async || bench.get(SERVICE).await.is_none()).await;
+    operator.stop().await;
+}
+
+#[tokio::test]
+async fn keys_in_a_fake() {
+    story(&Bench::new(Arc::new(Fake::new())).await).await;
+}
+
+#[tokio::test]
+async fn keys_in_an_etcd() {
+    if !server::available("keys_in_an_etcd") {
+        return;
+    }
+    let server = server::Server::start().await;
+    let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).await.unwrap();
+    let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(2) };
+    story(&Bench::new(Client::new(Arc::new(etcd), options)).await).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_next_candidate_leads_when_the_leaders_lock_has_ended() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    let two = bench.operator("two", 2);
+    let leaders = async || bench.store.range(Range::prefix("causeway/v1/east/leader/")).await.unwrap().kvs.len();
+    bench.until("both stand for election", async || leaders().await == 2).await;
+    one.stop().await;
+    bench.store.delete(CONFIG.into()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert!(bench.get(CONFIG).await.is_none(), "the dead leader's lock still stands");
+    // Its lease ends; the second one's is renewed all the time.
+    for _ in 0..5 {
+        fake.advance(Duration::from_secs(6));
+        tokio::time::sleep(Duration::from_secs(9)).await;
+    }
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leader_whose_lock_is_lost_steps_down_and_runs_again() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    fake.set_unavailable(true);
+    fake.advance(Duration::from_secs(60));
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    fake.set_unavailable(false);
+    bench.put(CONFIG, "{}").await;
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    one.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_cluster_id_nobody_can_read_us() {
+    let bench = Bench::new(Arc::new(Fake::new())).await;
+    let one = bench.operator("one", 0);
+    let beats = async || bench.get("cilium/.heartbeat").await.is_some();
+    bench.until("it leads", beats).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert!(bench.get(CONFIG).await.is_none() && bench.get(SERVICE).await.is_none());
+    one.stop().await;
+}
+
+/// Nodes publish again first; readers without canaries wait for the configuration meanwhile.
+#[tokio::test(start_paused = true)]
+async fn after_a_wipe_the_configuration_comes_last() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    bench.holds(SERVICE, &service(ONE)).await;
+    fake.wipe(true);
+    bench.holds(SERVICE, &service(ONE)).await;
+    assert!(bench.get(CONFIG).await.is_none());
+    tokio::time::sleep(Duration::from_secs(120)).await;
+    assert!(bench.get(CONFIG).await.is_none(), "the node is not back");
+    bench.put("cilium/state/nodes/v1/east/n", r#"{"Name":"n","Cluster":"east","ClusterID":2}"#).await;
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    one.stop().await;
+}
