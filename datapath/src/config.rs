@@ -1,5 +1,7 @@
 //! What the agent decides before the programs are loaded.
 
+use crate::devices;
+use ipnet::IpNet;
 use model::Prefix;
 use std::{
     net::{Ipv4Addr, Ipv6Addr},
@@ -82,6 +84,24 @@ impl Config {
     #[must_use]
     pub fn route_mtu(&self) -> u32 {
         self.device_mtu.saturating_sub(OVERHEAD)
+    }
+
+    /// Network and mask of the first IPv4 pod CIDR. Later ones are served too, a little slower.
+    #[must_use]
+    pub(crate) fn pod_cidr4(&self) -> Option<(Ipv4Addr, Ipv4Addr)> {
+        self.pod_cidrs.iter().find_map(|cidr| match devices::net(*cidr) {
+            IpNet::V4(net) => Some((net.network(), net.netmask())),
+            IpNet::V6(_) => None,
+        })
+    }
+
+    /// The same for IPv6.
+    #[must_use]
+    pub(crate) fn pod_cidr6(&self) -> Option<(Ipv6Addr, Ipv6Addr)> {
+        self.pod_cidrs.iter().find_map(|cidr| match devices::net(*cidr) {
+            IpNet::V6(net) => Some((net.network(), net.netmask())),
+            IpNet::V4(_) => None,
+        })
     }
 
     /// Both families are in use: strangers are told apart by family.

@@ -1,7 +1,9 @@
 //! Programs into the kernel, maps onto their pins.
 
 use crate::{
-    Config, Error, conntrack,
+    Config, Error,
+    addr::{addr4, addr6},
+    conntrack,
     devices::{self, Devices},
     kernel::{
         Pinned,
@@ -171,11 +173,13 @@ impl Datapath {
 
 /// Loads the programs and pins the maps; attaches nothing.
 pub(crate) fn load(config: &Config, vxlan_ifindex: u32) -> Result<(Programs, Vec<Cost>), Error> {
-    let router4 = config.router_ipv4.map_or(0, crate::addr::addr4);
-    let router6 = config.router_ipv6.map_or([0; 4], crate::addr::addr6);
-    let loopback4 = crate::addr::addr4(config.loopback_ipv4);
-    let loopback6 = crate::addr::addr6(config.loopback_ipv6);
+    let router4 = config.router_ipv4.map_or(0, addr4);
+    let router6 = config.router_ipv6.map_or([0; 4], addr6);
+    let loopback4 = addr4(config.loopback_ipv4);
+    let loopback6 = addr6(config.loopback_ipv6);
     let (dual_stack, audit) = (u8::from(config.dual_stack()), u8::from(config.audit));
+    let (pod_net4, pod_mask4) = config.pod_cidr4().map_or((0, 0), |(net, mask)| (addr4(net), addr4(mask)));
+    let (pod_net6, pod_mask6) = config.pod_cidr6().map_or(([0; 4], [0; 4]), |(net, mask)| (addr6(net), addr6(mask)));
     let hz = conntrack::hz().map_err(Error::Clock)?;
     let shift = tick_shift(hz);
     let life = |secs| ticks(secs, hz);
@@ -188,6 +192,10 @@ pub(crate) fn load(config: &Config, vxlan_ifindex: u32) -> Result<(Programs, Vec
         .override_global("TUNNEL_PORT", &config.tunnel_port, true)
         .override_global("ROUTER4", &router4, true)
         .override_global("ROUTER6", &router6, true)
+        .override_global("POD_NET4", &pod_net4, true)
+        .override_global("POD_MASK4", &pod_mask4, true)
+        .override_global("POD_NET6", &pod_net6, true)
+        .override_global("POD_MASK6", &pod_mask6, true)
         .override_global("LOOPBACK4", &loopback4, true)
         .override_global("LOOPBACK6", &loopback6, true)
         .override_global("DUAL_STACK", &dual_stack, true)

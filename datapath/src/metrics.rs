@@ -10,18 +10,19 @@ use prometheus::{
 use std::path::Path;
 
 /// `cilium_drop_count_total`, `cilium_drop_bytes_total` by reason and direction,
-/// `cilium_forward_count_total`, `cilium_forward_bytes_total` by direction.
+/// `cilium_forward_count_total`, `cilium_forward_bytes_total`, `cilium_monitor_events_lost_total` by direction.
 pub struct PacketMetrics {
     kernel: Mutex<Pinned>,
     descriptions: Vec<Desc>,
 }
 
 /// What a family is called and labelled.
-const FAMILIES: [(&str, &str, &[&str]); 4] = [
+const FAMILIES: [(&str, &str, &[&str]); 5] = [
     ("cilium_drop_count_total", "Dropped packets.", &["reason", "direction"]),
     ("cilium_drop_bytes_total", "Dropped bytes.", &["reason", "direction"]),
     ("cilium_forward_count_total", "Forwarded packets.", &["direction"]),
     ("cilium_forward_bytes_total", "Forwarded bytes.", &["direction"]),
+    ("cilium_monitor_events_lost_total", "Packet events that found the ring full.", &["direction"]),
 ];
 
 impl PacketMetrics {
@@ -39,7 +40,7 @@ impl PacketMetrics {
 
     fn read(&self) -> prometheus::Result<Vec<MetricFamily>> {
         let families = families()?;
-        let [drops, drop_bytes, forwards, forward_bytes] = &families;
+        let [drops, drop_bytes, forwards, forward_bytes, lost] = &families;
         // Maps that are gone have no counters; the agent's health says so elsewhere.
         for row in dump::metrics(&mut self.kernel.lock()).unwrap_or_default() {
             let direction = match row.direction {
@@ -47,7 +48,9 @@ impl PacketMetrics {
                 2 => "EGRESS",
                 _ => "SERVICE",
             };
-            if row.code == ebpf_abi::FORWARDED {
+            if row.code == ebpf_abi::EVENT_LOST {
+                lost.get_metric_with_label_values(&[direction])?.inc_by(row.packets);
+            } else if row.code == ebpf_abi::FORWARDED {
                 forwards.get_metric_with_label_values(&[direction])?.inc_by(row.packets);
                 forward_bytes.get_metric_with_label_values(&[direction])?.inc_by(row.bytes);
             } else {
@@ -55,7 +58,8 @@ impl PacketMetrics {
                 drop_bytes.get_metric_with_label_values(&[row.reason, direction])?.inc_by(row.bytes);
             }
         }
-        Ok(families.iter().flat_map(Collector::collect).collect())
+        // The text format knows no family without a metric.
+        Ok(families.iter().flat_map(Collector::collect).filter(|family| !family.get_metric().is_empty()).collect())
     }
 }
 
@@ -69,8 +73,8 @@ impl Collector for PacketMetrics {
     }
 }
 
-fn families() -> prometheus::Result<[IntCounterVec; 4]> {
+fn families() -> prometheus::Result<[IntCounterVec; 5]> {
     let family = |(name, help, labels): (&str, &str, &[&str])| IntCounterVec::new(Opts::new(name, help), labels);
-    let [a, b, c, d] = FAMILIES;
-    Ok([family(a)?, family(b)?, family(c)?, family(d)?])
+    let [a, b, c, d, e] = FAMILIES;
+    Ok([family(a)?, family(b)?, family(c)?, family(d)?, family(e)?])
 }

@@ -169,3 +169,20 @@ fn packets_are_counted_by_reason_and_direction() {
         assert!(text.contains(r#"cilium_forward_count_total{direction="EGRESS"} 2"#), "{text}");
     });
 }
+
+#[test]
+fn a_full_ring_loses_events_not_packets_and_says_how_many() {
+    on_node("lost events", |node| {
+        use datapath::{MapId, Program, kernel::Kernel};
+        use ebpf_abi::{ConfigCell, EVENT_LOST, Event, Plain, maps::EVENTS_BYTES};
+        let on = (MonitorLevel::Maximum as u64 + 1).as_bytes().to_vec();
+        node.kernel.update(MapId::Config, &[((ConfigCell::Monitor as u32).as_bytes().to_vec(), on)]).unwrap();
+        // More drops than events fit; nobody reads.
+        let runs = (EVENTS_BYTES / size_of::<Event>()) as u32 + 1000;
+        let forged = crate::packet::frame(&tcp(at(node.server_ip(0), 1), at(remote_ip(0), 80), SYN));
+        let program = node.datapath.program(Program::LxcIn);
+        datapath::test_run(program, &forged, node.client.host_ifindex, 0, runs).unwrap();
+        assert_eq!(node.counted(132), u64::from(runs));
+        assert!((1000..3000).contains(&node.counted(EVENT_LOST)), "{}", node.counted(EVENT_LOST));
+    });
+}

@@ -43,7 +43,7 @@ pub use mark::Mark;
 pub use metrics::{Counter, Direction, METRIC_CELLS, metric_index};
 pub use plain::Plain;
 pub use policy::{POLICY_FULL_PREFIX, POLICY_STATIC_PREFIX, PolicyEntry, PolicyKey, PolicyLpmKey};
-pub use reason::{FORWARDED, Reason};
+pub use reason::{EVENT_LOST, FORWARDED, Reason};
 
 /// An IPv4 address as it lies in a packet.
 pub type Addr4 = u32;

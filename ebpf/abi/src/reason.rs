@@ -3,6 +3,9 @@
 /// Metric reason of a packet that passed.
 pub const FORWARDED: u8 = 0;
 
+/// Metric reason of an event that found the ring buffer full. No packet was lost by it.
+pub const EVENT_LOST: u8 = 1;
+
 /// A drop code.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reason(pub u8);
@@ -21,7 +24,7 @@ macro_rules! reasons {
             /// The words that `monitor` and the metrics' `reason` label use.
             #[must_use]
             pub const fn text(self) -> &'static str {
-                match self.0 { 0 => "Success", $($code => $text,)* _ => "Unknown reason" }
+                match self.0 { 0 => "Success", 1 => "Event lost", $($code => $text,)* _ => "Unknown reason" }
             }
         }
     };

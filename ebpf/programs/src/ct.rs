@@ -13,7 +13,7 @@ use crate::{
     skb::Skb,
 };
 use aya_ebpf::helpers::generated::bpf_jiffies64;
-use ebpf_abi::{ConfigCell, CtEntry, CtFlags, CtKey, CtScope, FlowState, SourceFile};
+use ebpf_abi::{ConfigCell, CtEntry, CtFlags, CtScope, FlowState, SourceFile};
 
 const FILE: SourceFile = SourceFile::Ct;
 
@@ -72,7 +72,7 @@ impl Flow {
 #[inline(always)]
 pub fn lookup<F: Parse>(
     skb: Skb,
-    packet: &Packet<F>,
+    packet: &mut Packet<F>,
     ingress: bool,
     rev_nat: u16,
     verdict: &Verdict,
@@ -88,9 +88,9 @@ pub fn lookup<F: Parse>(
 }
 
 #[inline(always)]
-fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, verdict: &Verdict, now: u32) -> Flow {
+fn find<F: Parse>(skb: Skb, packet: &mut Packet<F>, ingress: bool, rev_nat: u16, verdict: &Verdict, now: u32) -> Flow {
     let (forward, reverse) = if ingress { (CtScope::IN, CtScope::OUT) } else { (CtScope::OUT, CtScope::IN) };
-    if let Some(entry) = F::ct().get_ptr_mut(&packet.key(forward)) {
+    if let Some(entry) = F::ct().get_ptr_mut(packet.key(forward)) {
         if live(entry, now) && !reopens(entry, packet) {
             let report = touch(skb, entry, packet, false, false, now);
             if !ingress {
@@ -112,12 +112,11 @@ fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, ver
             return Flow { state: FlowState::ESTABLISHED, report, rev_nat, decided };
         }
     }
-    let key = packet.reverse_key(reverse);
-    if let Some(entry) = F::ct().get_ptr_mut(&key) {
+    if let Some(entry) = F::ct().get_ptr_mut(packet.reverse_key(reverse)) {
         if live(entry, now) {
             if reopens(entry, packet) {
                 // The old flow's entry would take the answers of the new one for its own.
-                let _ = F::ct().remove(&key);
+                let _ = F::ct().remove(packet.reverse_key(reverse));
             } else {
                 let report = touch(skb, entry, packet, true, false, now);
                 // SAFETY: a live map value.
@@ -134,18 +133,16 @@ fn find<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, rev_nat: u16, ver
 /// Is there a live flow of this endpoint that the carried header belongs to? It travelled against
 /// the error, hence the opposite direction.
 #[inline(always)]
-fn related<F: Parse>(skb: Skb, packet: &Packet<F>, ingress: bool, now: u32) -> bool {
+fn related<F: Parse>(skb: Skb, packet: &mut Packet<F>, ingress: bool, now: u32) -> bool {
     // An ICMP error's own header is 8 bytes in both families.
     let Some((saddr, daddr, sport, dport, proto)) = F::embedded(skb, packet.l4 + 8) else { return false };
     let (forward, reverse) = if ingress { (CtScope::OUT, CtScope::IN) } else { (CtScope::IN, CtScope::OUT) };
-    let mut key = CtKey { daddr, saddr, dport, sport, proto, scope: forward, pad: 0 };
-    if let Some(entry) = F::ct().get_ptr_mut(&key) {
+    if let Some(entry) = F::ct().get_ptr_mut(packet.tuple(saddr, daddr, sport, dport, proto, forward)) {
         if live(entry, now) {
             return true;
         }
     }
-    key = CtKey { daddr: saddr, saddr: daddr, dport: sport, sport: dport, proto, scope: reverse, pad: 0 };
-    match F::ct().get_ptr_mut(&key) {
+    match F::ct().get_ptr_mut(packet.tuple(daddr, saddr, dport, sport, proto, reverse)) {
         Some(entry) => live(entry, now),
         None => false,
     }
@@ -165,7 +162,7 @@ pub struct Seed {
 
 /// Makes the entry of a new flow.
 #[inline(always)]
-pub fn create<F: Parse>(skb: Skb, packet: &Packet<F>, now: u32, seed: Seed) -> Result<(), Fault> {
+pub fn create<F: Parse>(skb: Skb, packet: &mut Packet<F>, now: u32, seed: Seed) -> Result<(), Fault> {
     let Some(scratch) = CT_SCRATCH.get_ptr_mut(0) else { return Err(fault!(CT_INSERTION_FAILED)) };
     let mut flags = seed.flags;
     let life = advance(skb, &mut flags, packet, false, seed.scope == CtScope::SERVICE);
@@ -185,7 +182,7 @@ pub fn create<F: Parse>(skb: Skb, packet: &Packet<F>, now: u32, seed: Seed) -> R
     entry.verdict_revision = seed.verdict.revision;
     entry.verdict_set = seed.verdict.set;
     entry.verdict_remote = seed.verdict.remote;
-    match F::ct().insert(&packet.key(seed.scope), &*entry, 0) {
+    match F::ct().insert(packet.key(seed.scope), &*entry, 0) {
         Ok(()) => Ok(()),
         Err(_) => Err(fault!(CT_INSERTION_FAILED)),
     }
@@ -194,8 +191,8 @@ pub fn create<F: Parse>(skb: Skb, packet: &Packet<F>, now: u32, seed: Seed) -> R
 /// Remembers that this packet of an established flow was allowed. Policy changed, or a relabelled
 /// endpoint: rare enough for a lookup of its own.
 #[inline(always)]
-pub fn remember<F: Parse>(packet: &Packet<F>, scope: u8, verdict: &Verdict) {
-    if let Some(entry) = F::ct().get_ptr_mut(&packet.key(scope)) {
+pub fn remember<F: Parse>(packet: &mut Packet<F>, scope: u8, verdict: &Verdict) {
+    if let Some(entry) = F::ct().get_ptr_mut(packet.key(scope)) {
         // SAFETY: a live map value.
         unsafe {
             (*entry).verdict_revision = verdict.revision;

@@ -3,6 +3,7 @@
 use crate::{
     fault::Fault,
     maps::{CONFIG, EVENTS},
+    metrics,
     skb::{Skb, opaque},
 };
 use aya_ebpf::{
@@ -12,7 +13,9 @@ use aya_ebpf::{
     },
 };
 use core::ffi::c_void;
-use ebpf_abi::{CAPTURE_BYTES, ConfigCell, Direction, Event, EventFlags, EventKind, FlowState, MonitorLevel};
+use ebpf_abi::{
+    CAPTURE_BYTES, ConfigCell, Direction, EVENT_LOST, Event, EventFlags, EventKind, FlowState, MonitorLevel,
+};
 
 /// Where a walk stands: what every event of it says.
 pub struct Scene {
@@ -126,6 +129,7 @@ fn emit(skb: *mut __sk_buff, scene: &Scene, detail: &Detail) -> i32 {
     let event =
         unsafe { bpf_ringbuf_reserve((&raw const EVENTS) as *mut c_void, size_of::<Event>() as u64, 0) } as *mut Event;
     if event.is_null() {
+        metrics::count(EVENT_LOST, scene.direction, Skb(skb).len());
         return 0;
     }
     let skb = Skb(skb);

@@ -1,8 +1,9 @@
 //! What differs between IPv4 and IPv6: headers, maps and a few constants.
 
 use crate::{
-    globals::{DUAL_STACK, LOOPBACK4, LOOPBACK6, ROUTER4, ROUTER6},
+    globals::{DUAL_STACK, LOOPBACK4, LOOPBACK6, POD_MASK4, POD_MASK6, POD_NET4, POD_NET6, ROUTER4, ROUTER6},
     maps::{self, Backends, Ct, Endpoints, Ipcache, IpcacheLpm, ReverseNats, Services},
+    packet::Packet,
 };
 use ebpf_abi::{Addr4, Addr6, CtKey, Endpoint, ServiceKey, reserved};
 
@@ -17,6 +18,8 @@ pub trait Family: Copy + 'static {
     const ETHERTYPE: u16;
     const ICMP: u8;
 
+    /// This CPU's place for a packet.
+    fn packet() -> Option<*mut Packet<Self>>;
     fn endpoints() -> &'static Endpoints<Self::Addr>;
     fn ipcache() -> &'static Ipcache<Self::Addr>;
     fn ipcache_lpm() -> &'static IpcacheLpm<Self::Addr>;
@@ -30,6 +33,8 @@ pub trait Family: Copy + 'static {
     fn own(endpoint: &Endpoint) -> Self::Addr;
     fn router() -> Self::Addr;
     fn loopback() -> Self::Addr;
+    /// Whether the address lies in the node's pod CIDR; `None`: nobody said which that is.
+    fn in_pod_cidr(addr: &Self::Addr) -> Option<bool>;
     /// Identity of an address nobody claims.
     fn world() -> u32;
     /// Link-local or multicast: never routed.
@@ -70,7 +75,11 @@ pub struct V4;
 pub struct V6;
 
 macro_rules! map_accessors {
-    ($addr:ty, $endpoints:ident, $ipcache:ident, $lpm:ident, $ct:ident, $services:ident, $backends:ident, $reverse:ident) => {
+    ($addr:ty, $endpoints:ident, $ipcache:ident, $lpm:ident, $ct:ident, $services:ident, $backends:ident, $reverse:ident, $packet:ident) => {
+        #[inline(always)]
+        fn packet() -> Option<*mut Packet<Self>> {
+            maps::$packet.get_ptr_mut(0)
+        }
         #[inline(always)]
         fn endpoints() -> &'static Endpoints<$addr> {
             &maps::$endpoints
@@ -109,7 +118,7 @@ impl Family for V4 {
     const ETHERTYPE: u16 = 0x0800;
     const ICMP: u8 = 1;
 
-    map_accessors!(Addr4, ENDPOINTS4, IPCACHE4, IPCACHE_LPM4, CT4, SERVICES4, BACKENDS4, REVERSE_NAT4);
+    map_accessors!(Addr4, ENDPOINTS4, IPCACHE4, IPCACHE_LPM4, CT4, SERVICES4, BACKENDS4, REVERSE_NAT4, PACKET4);
 
     #[inline(always)]
     fn saddr(header: &Header4) -> Addr4 {
@@ -136,6 +145,11 @@ impl Family for V4 {
         if DUAL_STACK.load() != 0 { reserved::WORLD_IPV4 } else { reserved::WORLD }
     }
     #[inline(always)]
+    fn in_pod_cidr(addr: &Addr4) -> Option<bool> {
+        let mask = POD_MASK4.load();
+        if mask == 0 { None } else { Some(*addr & mask == POD_NET4.load()) }
+    }
+    #[inline(always)]
     fn on_link(addr: &Addr4) -> bool {
         let first = u32::from_be(*addr) >> 24;
         first >= 224
@@ -153,7 +167,7 @@ impl Family for V6 {
     const ETHERTYPE: u16 = 0x86dd;
     const ICMP: u8 = 58;
 
-    map_accessors!(Addr6, ENDPOINTS6, IPCACHE6, IPCACHE_LPM6, CT6, SERVICES6, BACKENDS6, REVERSE_NAT6);
+    map_accessors!(Addr6, ENDPOINTS6, IPCACHE6, IPCACHE_LPM6, CT6, SERVICES6, BACKENDS6, REVERSE_NAT6, PACKET6);
 
     #[inline(always)]
     fn saddr(header: &Header6) -> Addr6 {
@@ -178,6 +192,18 @@ impl Family for V6 {
     #[inline(always)]
     fn world() -> u32 {
         if DUAL_STACK.load() != 0 { reserved::WORLD_IPV6 } else { reserved::WORLD }
+    }
+    #[inline(always)]
+    fn in_pod_cidr(addr: &Addr6) -> Option<bool> {
+        let (mask, net) = (POD_MASK6.load(), POD_NET6.load());
+        if mask[0] == 0 {
+            return None;
+        }
+        let differs = ((addr[0] & mask[0]) ^ net[0])
+            | ((addr[1] & mask[1]) ^ net[1])
+            | ((addr[2] & mask[2]) ^ net[2])
+            | ((addr[3] & mask[3]) ^ net[3]);
+        Some(differs == 0)
     }
     #[inline(always)]
     fn on_link(addr: &Addr6) -> bool {

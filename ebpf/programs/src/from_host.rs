@@ -53,7 +53,7 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene) -> Result<i32, Fault> {
     if F::on_link(&packet.daddr()) {
         return Ok(ACT_OK);
     }
-    let source = identity::<F>(skb, &packet)?;
+    let source = identity::<F>(skb, packet)?;
     scene.src_identity = source;
     event::entered(skb, scene, TracePoint::FROM_HOST);
     // SAFETY: the row is replaced, not rewritten, and lives until the program ends.

@@ -15,6 +15,13 @@ globals! {
     /// Addresses of causeway_host.
     ROUTER4: u32 = 0;
     ROUTER6: [u32; 4] = [0; 4];
+    /// The node's pod CIDR of each family; a mask of zero: not known. Addresses inside are no
+    /// ClusterIPs, addresses outside no local pods (should one be, the stack still leads to it):
+    /// that saves every packet a lookup.
+    POD_NET4: u32 = 0;
+    POD_MASK4: u32 = 0;
+    POD_NET6: [u32; 4] = [0; 4];
+    POD_MASK6: [u32; 4] = [0; 4];
     /// Sources that a pod sees when a service leads it back to itself.
     LOOPBACK4: u32 = 0;
     LOOPBACK6: [u32; 4] = [0; 4];

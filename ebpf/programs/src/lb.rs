@@ -24,6 +24,9 @@ pub struct Translation {
 /// Turns a ClusterIP into a backend.
 #[inline(always)]
 pub fn translate<F: Parse + Rewrite>(skb: Skb, packet: &mut Packet<F>, now: u32) -> Result<Translation, Fault> {
+    if F::in_pod_cidr(&packet.daddr()) == Some(true) {
+        return Ok(Translation { rev_nat: 0, hairpin: false });
+    }
     let mut key = ServiceKey { addr: packet.daddr(), port: 0, slot: 0, proto: 0, scope: 0, pad: 0 };
     // SAFETY: values are copied before any other operation on the map.
     if unsafe { F::services().get(&key) }.is_none() {
@@ -52,7 +55,12 @@ pub fn translate<F: Parse + Rewrite>(skb: Skb, packet: &mut Packet<F>, now: u32)
 
 /// The backend this flow was given, if it still exists and may go on.
 #[inline(always)]
-fn remembered<F: Parse>(skb: Skb, packet: &Packet<F>, service: &ServiceEntry, now: u32) -> Option<Backend<F::Addr>> {
+fn remembered<F: Parse>(
+    skb: Skb,
+    packet: &mut Packet<F>,
+    service: &ServiceEntry,
+    now: u32,
+) -> Option<Backend<F::Addr>> {
     let entry = F::ct().get_ptr_mut(packet.key(CtScope::SERVICE))?;
     // SAFETY: a live map value.
     let (rev_nat, id) = unsafe { ((*entry).rev_nat, (*entry).backend_id) };
@@ -73,7 +81,7 @@ fn remembered<F: Parse>(skb: Skb, packet: &Packet<F>, service: &ServiceEntry, no
 #[inline(always)]
 fn choose<F: Parse>(
     skb: Skb,
-    packet: &Packet<F>,
+    packet: &mut Packet<F>,
     key: &mut ServiceKey<F::Addr>,
     service: &ServiceEntry,
     now: u32,

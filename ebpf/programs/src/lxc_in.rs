@@ -18,8 +18,7 @@ use crate::{
 };
 use aya_ebpf::{bindings::__sk_buff, macros::classifier, programs::TcContext};
 use ebpf_abi::{
-    CtFlags, CtKey, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, Mark, SourceFile, TracePoint,
-    reserved,
+    CtFlags, CtScope, Direction, Endpoint, EndpointFlags, FORWARDED, FlowState, Mark, SourceFile, TracePoint, reserved,
 };
 
 const FILE: SourceFile = SourceFile::LxcIn;
@@ -73,7 +72,7 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
     if me.flags & EndpointFlags::LOCKDOWN != 0 {
         return Err(fault!(ENDPOINT_NOT_READY));
     }
-    let mut packet = F::parse(skb)?;
+    let packet = F::parse(skb)?;
     if packet.saddr() != F::own(me) {
         // Before it has an address, and on its own link, a pod may speak as every host does.
         return if F::unbound(&packet.saddr()) && F::on_link(&packet.daddr()) {
@@ -90,16 +89,20 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
     }
     let now = ct::now();
     if packet.daddr() == F::loopback() {
-        if let Some(action) = hairpin_reply(skb, scene, &mut packet, me, now)? {
+        if let Some(action) = hairpin_reply(skb, scene, packet, me, now)? {
             return Ok(action);
         }
     }
-    let service = lb::translate(skb, &mut packet, now)?;
+    let service = lb::translate(skb, packet, now)?;
     if service.hairpin {
-        return hairpin(skb, scene, &mut packet, me, service.rev_nat, now);
+        return hairpin(skb, scene, packet, me, service.rev_nat, now);
     }
-    // SAFETY: as for the interface's row.
-    let local = unsafe { F::endpoints().get(packet.daddr()) };
+    let local = if F::in_pod_cidr(&packet.daddr()) == Some(false) {
+        None
+    } else {
+        // SAFETY: as for the interface's row.
+        unsafe { F::endpoints().get(packet.daddr()) }
+    };
     let (identity, tunnel) = match local {
         Some(endpoint) => (endpoint.identity, 0),
         None => {
@@ -109,10 +112,10 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
     };
     scene.dst_identity = identity;
     let verdict = Verdict::new(me.identity, identity);
-    let flow = ct::lookup(skb, &packet, false, service.rev_nat, &verdict, now);
+    let flow = ct::lookup(skb, packet, false, service.rev_nat, &verdict, now);
     scene.state = flow.state;
     if flow.is_forward() {
-        policy::enforce(skb, scene, &packet, &flow, CtScope::OUT, &verdict)?;
+        policy::enforce(skb, scene, packet, &flow, CtScope::OUT, &verdict)?;
         if flow.is_new() {
             let seed = Seed {
                 scope: CtScope::OUT,
@@ -122,14 +125,14 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Resul
                 src_identity: me.identity,
                 verdict,
             };
-            ct::create(skb, &packet, now, seed)?;
+            ct::create(skb, packet, now, seed)?;
         }
     }
     metrics::count(FORWARDED, Direction::EGRESS, packet.len);
     if let Some(endpoint) = local {
-        return deliver::local(skb, scene, &mut packet, endpoint, me.identity, false, now);
+        return deliver::local(skb, scene, packet, endpoint, me.identity, false, now);
     }
-    nat::flush(skb, &packet)?;
+    nat::flush(skb, packet)?;
     if tunnel != 0 {
         event::handed_on(skb, scene, TracePoint::TO_OVERLAY, flow.report);
         return encap::send(skb, tunnel, me.identity);
@@ -191,8 +194,7 @@ fn hairpin_reply<F: Parse + Rewrite>(
     if packet.proto != TCP && packet.proto != UDP {
         return Ok(None);
     }
-    let key: CtKey<F::Addr> = packet.reverse_key(CtScope::IN);
-    let Some(entry) = F::ct().get_ptr_mut(&key) else { return Ok(None) };
+    let Some(entry) = F::ct().get_ptr_mut(packet.reverse_key(CtScope::IN)) else { return Ok(None) };
     // SAFETY: a live map value.
     let (flags, rev_nat) = unsafe { ((*entry).flags, (*entry).rev_nat) };
     if !ct::live(entry, now) || flags & CtFlags::LOOPBACK == 0 {

@@ -55,19 +55,19 @@ fn run<F: Parse + Rewrite>(skb: Skb) -> i32 {
 #[inline(always)]
 fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene, me: &Endpoint) -> Result<i32, Fault> {
     scene.endpoint = me.id;
-    let mut packet = F::parse(skb)?;
+    let packet = F::parse(skb)?;
     // The stack itself looks for the pod's MAC; a forwarded one of these is worthless to its receiver.
     if packet.icmp == Icmp::Neighbour {
         return Ok(ACT_OK);
     }
-    let source = from_host::identity::<F>(skb, &packet)?;
+    let source = from_host::identity::<F>(skb, packet)?;
     scene.src_identity = source;
     event::entered(skb, scene, TracePoint::FROM_STACK);
     if packet.daddr() != F::own(me) {
         return if F::on_link(&packet.daddr()) { Ok(ACT_OK) } else { Err(fault!(NO_LOCAL_CONTAINER)) };
     }
-    let report = deliver::admit(skb, scene, &mut packet, me, source, false, ct::now())?;
-    nat::flush(skb, &packet)?;
+    let report = deliver::admit(skb, scene, packet, me, source, false, ct::now())?;
+    nat::flush(skb, packet)?;
     event::handed_on(skb, scene, TracePoint::TO_LXC, report);
     Ok(ACT_OK)
 }

@@ -1,5 +1,9 @@
 //! The maps; their layouts stand in `ebpf_abi::maps`.
 
+use crate::{
+    family::{V4, V6},
+    packet::Packet,
+};
 use aya_ebpf::{
     btf_maps::{Array, HashMap, HashOfMaps, LpmTrie, LruHashMap, PerCpuArray, RingBuf},
     macros::btf_map,
@@ -46,5 +50,8 @@ maps! {
     EVENTS "events": RingBuf<Event, EVENTS_BYTES>;
     /// The entry under construction: 48 bytes that the stack does not have. Not pinned.
     CT_SCRATCH "ct_scratch": PerCpuArray<CtEntry, 1>;
+    /// The packet under work. Not pinned.
+    PACKET4 "packet4": PerCpuArray<Packet<V4>, 1>;
+    PACKET6 "packet6": PerCpuArray<Packet<V6>, 1>;
     CONFIG "config": Array<u64, { ConfigCell::COUNT }, FIXED_RO>;
 }

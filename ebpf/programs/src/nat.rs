@@ -15,6 +15,9 @@ use ebpf_abi::{Endpoint, SourceFile};
 
 const FILE: SourceFile = SourceFile::Lb;
 
+/// Offsets below this are written in place; a power of two, so that a mask bounds them.
+const NEAR: u32 = 256;
+
 #[derive(Clone, Copy, PartialEq)]
 pub enum Side {
     Source,
@@ -54,7 +57,10 @@ pub fn rewrite<F: Rewrite>(
         if err != 0 {
             return Err(fault!(CSUM_L4));
         }
-        if !skb.store(offset, &port) {
+        // Extension headers rarely reach further.
+        let offset = skb.forget(offset);
+        let written = if offset < NEAR { skb.store_near(offset & (NEAR - 1), &port) } else { skb.store(offset, &port) };
+        if !written {
             return Err(fault!(WRITE_ERROR));
         }
     }
@@ -64,7 +70,7 @@ pub fn rewrite<F: Rewrite>(
 /// The MACs of a frame that enters the pod. They are stored straight from the map value.
 #[inline(always)]
 pub fn write_macs(skb: Skb, endpoint: &Endpoint) -> Result<(), Fault> {
-    if skb.store_near::<_, 0>(&endpoint.macs) { Ok(()) } else { Err(fault!(WRITE_ERROR)) }
+    if skb.store_near(0, &endpoint.macs) { Ok(()) } else { Err(fault!(WRITE_ERROR)) }
 }
 
 /// Writes the header where it was changed and the packet goes on with its L2 header as it is.
@@ -108,7 +114,7 @@ impl Rewrite for V4 {
 
     #[inline(always)]
     fn flush(skb: Skb, header: &Header4) -> bool {
-        skb.store_near::<_, ETH>(header)
+        skb.store_near(ETH, header)
     }
 
     #[inline(always)]
@@ -145,7 +151,7 @@ impl Rewrite for V6 {
 
     #[inline(always)]
     fn flush(skb: Skb, header: &Header6) -> bool {
-        skb.store_near::<_, ETH>(header)
+        skb.store_near(ETH, header)
     }
 
     #[inline(always)]

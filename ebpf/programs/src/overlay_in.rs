@@ -50,10 +50,10 @@ fn walk<F: Parse + Rewrite>(skb: Skb, scene: &mut Scene) -> Result<i32, Fault> {
     let identity = encap::received::<F>(skb)?;
     scene.src_identity = identity;
     event::entered(skb, scene, TracePoint::FROM_OVERLAY);
-    let mut packet = F::parse(skb)?;
+    let packet = F::parse(skb)?;
     // SAFETY: the row is replaced, not rewritten, and lives until the program ends.
     if let Some(endpoint) = unsafe { F::endpoints().get(packet.daddr()) } {
-        return deliver::local(skb, scene, &mut packet, endpoint, identity, true, ct::now());
+        return deliver::local(skb, scene, packet, endpoint, identity, true, ct::now());
     }
     // Not a pod: the node itself, or nobody.
     scene.dst_identity = ipcache::resolve::<F>(&packet.daddr()).identity;

@@ -23,6 +23,7 @@ pub enum Icmp {
     Neighbour,
 }
 
+#[repr(C)]
 pub struct Packet<F: Family> {
     /// Ports as conntrack sees them, network order.
     pub sport: u16,
@@ -38,6 +39,8 @@ pub struct Packet<F: Family> {
     pub header: F::Header,
     /// The header differs from the packet's.
     pub dirty: bool,
+    /// Where keys are built.
+    key: CtKey<F::Addr>,
 }
 
 impl<F: Family> Packet<F> {
@@ -63,29 +66,32 @@ impl<F: Family> Packet<F> {
         self.proto == TCP && self.tcp_flags & (SYN | ACK) == SYN
     }
 
+    /// The packet's tuple as it travels.
     #[inline(always)]
-    pub fn key(&self, scope: u8) -> CtKey<F::Addr> {
-        CtKey {
-            daddr: self.daddr(),
-            saddr: self.saddr(),
-            dport: self.dport,
-            sport: self.sport,
-            proto: self.proto,
-            scope,
-            pad: 0,
-        }
+    pub fn key(&mut self, scope: u8) -> &CtKey<F::Addr> {
+        let (saddr, daddr, sport, dport, proto) = (self.saddr(), self.daddr(), self.sport, self.dport, self.proto);
+        self.tuple(saddr, daddr, sport, dport, proto, scope)
     }
 
+    /// The tuple of the packets it answers.
     #[inline(always)]
-    pub fn reverse_key(&self, scope: u8) -> CtKey<F::Addr> {
-        CtKey {
-            daddr: self.saddr(),
-            saddr: self.daddr(),
-            dport: self.sport,
-            sport: self.dport,
-            proto: self.proto,
-            scope,
-            pad: 0,
-        }
+    pub fn reverse_key(&mut self, scope: u8) -> &CtKey<F::Addr> {
+        let (saddr, daddr, sport, dport, proto) = (self.saddr(), self.daddr(), self.sport, self.dport, self.proto);
+        self.tuple(daddr, saddr, dport, sport, proto, scope)
+    }
+
+    /// Any tuple. All keys share one place.
+    #[inline(always)]
+    pub fn tuple(
+        &mut self,
+        saddr: F::Addr,
+        daddr: F::Addr,
+        sport: u16,
+        dport: u16,
+        proto: u8,
+        scope: u8,
+    ) -> &CtKey<F::Addr> {
+        self.key = CtKey { daddr, saddr, dport, sport, proto, scope, pad: 0 };
+        &self.key
     }
 }

@@ -20,15 +20,17 @@ const NO_NEXT: u8 = 59;
 const DESTINATION: u8 = 60;
 
 pub trait Parse: Family {
-    fn parse(skb: Skb) -> Result<Packet<Self>, Fault>;
+    fn parse(skb: Skb) -> Result<&'static mut Packet<Self>, Fault>;
     /// The tuple of the packet that an ICMP error carries: saddr, daddr, sport, dport, proto.
     fn embedded(skb: Skb, offset: u32) -> Option<(Self::Addr, Self::Addr, u16, u16, u8)>;
 }
 
 impl Parse for V4 {
     #[inline(always)]
-    fn parse(skb: Skb) -> Result<Packet<V4>, Fault> {
+    fn parse(skb: Skb) -> Result<&'static mut Packet<V4>, Fault> {
         let Some(header) = skb.load::<Header4>(ETH) else { return Err(fault!(INVALID_PACKET)) };
+        let Some(packet) = place::<V4>() else { return Err(fault!(INVALID_PACKET)) };
+        packet.header = header;
         let ihl = u32::from(header.version_ihl & 0xf) * 4;
         if header.version_ihl >> 4 != 4 || ihl < 20 {
             return Err(fault!(INVALID_PACKET));
@@ -36,8 +38,8 @@ impl Parse for V4 {
         if u16::from_be(header.fragment) & 0x1fff != 0 {
             return Err(fault!(FRAGMENT));
         }
-        let l4 = parse_l4::<V4>(skb, header.proto, ETH + ihl)?;
-        Ok(l4.packet(skb, header))
+        parse_l4(skb, packet, header.proto, ETH + ihl)?;
+        Ok(packet)
     }
 
     #[inline(always)]
@@ -51,8 +53,10 @@ impl Parse for V4 {
 
 impl Parse for V6 {
     #[inline(always)]
-    fn parse(skb: Skb) -> Result<Packet<V6>, Fault> {
+    fn parse(skb: Skb) -> Result<&'static mut Packet<V6>, Fault> {
         let Some(header) = skb.load::<Header6>(ETH) else { return Err(fault!(INVALID_PACKET)) };
+        let Some(packet) = place::<V6>() else { return Err(fault!(INVALID_PACKET)) };
+        packet.header = header;
         if u32::from_be(header.flow) >> 28 != 6 {
             return Err(fault!(INVALID_PACKET));
         }
@@ -83,8 +87,8 @@ impl Parse for V6 {
         if next == NO_NEXT {
             return Err(fault!(INVALID_IPV6_EXTENSION));
         }
-        let l4 = parse_l4::<V6>(skb, next, offset)?;
-        Ok(l4.packet(skb, header))
+        parse_l4(skb, packet, next, offset)?;
+        Ok(packet)
     }
 
     #[inline(always)]
@@ -95,68 +99,52 @@ impl Parse for V6 {
     }
 }
 
-struct L4 {
-    proto: u8,
-    offset: u32,
-    sport: u16,
-    dport: u16,
-    tcp_flags: u8,
-    icmp: Icmp,
-    icmp_type: u8,
-}
-
-impl L4 {
-    #[inline(always)]
-    fn packet<F: Family>(self, skb: Skb, header: F::Header) -> Packet<F> {
-        let icmp = match skb.forget(self.icmp as u32) {
-            0 => Icmp::Tracked,
-            1 => Icmp::Error,
-            _ => Icmp::Neighbour,
-        };
-        Packet {
-            sport: skb.forget(u32::from(self.sport)) as u16,
-            dport: skb.forget(u32::from(self.dport)) as u16,
-            proto: skb.forget(u32::from(self.proto)) as u8,
-            tcp_flags: skb.forget(u32::from(self.tcp_flags)) as u8,
-            icmp,
-            icmp_type: skb.forget(u32::from(self.icmp_type)) as u8,
-            l4: skb.forget(self.offset),
-            len: skb.len(),
-            header,
-            dirty: false,
-        }
-    }
+/// This CPU's place for a packet. The walks have too little stack for it, and what lies in a map the
+/// verifier forgets, so that it does not follow every protocol through the rest of the program.
+#[inline(always)]
+fn place<F: Family>() -> Option<&'static mut Packet<F>> {
+    let packet = F::packet()?;
+    // SAFETY: this CPU's, and programs of one CPU do not interrupt each other.
+    Some(unsafe { &mut *packet })
 }
 
 #[inline(always)]
-fn parse_l4<F: Family>(skb: Skb, proto: u8, offset: u32) -> Result<L4, Fault> {
-    let mut l4 = L4 { proto, offset, sport: 0, dport: 0, tcp_flags: 0, icmp: Icmp::Tracked, icmp_type: 0 };
+fn parse_l4<F: Family>(skb: Skb, packet: &mut Packet<F>, proto: u8, offset: u32) -> Result<(), Fault> {
+    packet.proto = proto;
+    packet.l4 = offset;
+    packet.len = skb.len();
+    packet.sport = 0;
+    packet.dport = 0;
+    packet.tcp_flags = 0;
+    packet.icmp = Icmp::Tracked;
+    packet.icmp_type = 0;
+    packet.dirty = false;
     match proto {
         TCP => {
             let Some(words) = skb.load::<[u16; 8]>(offset) else { return Err(fault!(CT_TRUNCATED)) };
-            l4.sport = words[0];
-            l4.dport = words[1];
-            l4.tcp_flags = words[6].to_ne_bytes()[1];
+            packet.sport = words[0];
+            packet.dport = words[1];
+            packet.tcp_flags = words[6].to_ne_bytes()[1];
         }
         UDP | SCTP => {
             let Some(words) = skb.load::<[u16; 4]>(offset) else { return Err(fault!(CT_TRUNCATED)) };
-            l4.sport = words[0];
-            l4.dport = words[1];
+            packet.sport = words[0];
+            packet.dport = words[1];
         }
         icmp if icmp == F::ICMP => {
             let Some(words) = skb.load::<[u16; 4]>(offset) else { return Err(fault!(CT_TRUNCATED)) };
-            l4.icmp_type = words[0].to_ne_bytes()[0];
-            match icmp_role::<F>(l4.icmp_type) {
-                IcmpRole::Request => l4.dport = words[2],
-                IcmpRole::Reply => l4.sport = words[2],
-                IcmpRole::Error => l4.icmp = Icmp::Error,
-                IcmpRole::Neighbour => l4.icmp = Icmp::Neighbour,
+            packet.icmp_type = words[0].to_ne_bytes()[0];
+            match icmp_role::<F>(packet.icmp_type) {
+                IcmpRole::Request => packet.dport = words[2],
+                IcmpRole::Reply => packet.sport = words[2],
+                IcmpRole::Error => packet.icmp = Icmp::Error,
+                IcmpRole::Neighbour => packet.icmp = Icmp::Neighbour,
                 IcmpRole::Other => {}
             }
         }
         _ => return Err(fault!(CT_UNKNOWN_PROTOCOL)),
     }
-    Ok(l4)
+    Ok(())
 }
 
 enum IcmpRole {

@@ -33,7 +33,7 @@ struct Verdict {
 pub fn enforce<F: Parse>(
     skb: Skb,
     scene: &Scene,
-    packet: &Packet<F>,
+    packet: &mut Packet<F>,
     flow: &Flow,
     scope: u8,
     decided: &Decided,

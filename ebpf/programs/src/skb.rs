@@ -2,7 +2,7 @@
 
 use aya_ebpf::{
     bindings::__sk_buff,
-    helpers::generated::{bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_store_bytes},
+    helpers::generated::{bpf_skb_change_type, bpf_skb_load_bytes, bpf_skb_pull_data, bpf_skb_store_bytes},
 };
 use core::{
     ffi::c_void,
@@ -44,16 +44,22 @@ impl Skb {
     }
 
     /// Reads `T` at `offset`; `None` when the packet is shorter. `T` must be plain integers, and
-    /// `offset` bounded in the verifier's eyes. Straight from the packet where its first part holds
-    /// it, which is nearly always; a call costs several map lookups on kernels with mitigations.
+    /// `offset` bounded in the verifier's eyes. Straight from the packet: a call costs several map
+    /// lookups on kernels with mitigations. The rare packet in pieces is pulled together first, which
+    /// makes what was read writable in place too.
     #[inline(always)]
     pub fn load<T: Copy>(self, offset: u32) -> Option<T> {
-        if let Some(place) = self.near::<T>(offset) {
-            // SAFETY: inside the packet, see `near`. Its alignment is the frame's; every machine we run
-            // on reads unaligned words, and told so the compiler would read byte by byte.
-            return Some(unsafe { place.read() });
-        }
-        self.load_far(offset)
+        let place = match self.near::<T>(offset) {
+            Some(place) => place,
+            None => {
+                // SAFETY: the helper checks the length; pointers into the packet are taken anew after it.
+                unsafe { bpf_skb_pull_data(self.0, offset + size_of::<T>() as u32) };
+                self.near::<T>(offset)?
+            }
+        };
+        // SAFETY: inside the packet, see `near`. Its alignment is the frame's; every machine we run on
+        // reads unaligned words, and told so the compiler would read byte by byte.
+        Some(unsafe { place.read() })
     }
 
     /// Where `T` lies at `offset`, if the packet's first part holds it.
@@ -85,16 +91,17 @@ impl Skb {
         if err == 0 { Some(unsafe { value.assume_init() }) } else { None }
     }
 
-    /// Writes `value` at `offset`; checksums are the caller's. `OFFSET` is a constant so that the
-    /// packet can be written directly.
+    /// Writes `value` at `offset`, which [`Self::load`] has read; checksums are the caller's.
     #[inline(always)]
-    pub fn store_near<T: Copy, const OFFSET: u32>(self, value: &T) -> bool {
-        if let Some(place) = self.near::<T>(OFFSET) {
-            // SAFETY: as in `load`.
-            unsafe { place.write(*value) };
-            return true;
+    pub fn store_near<T: Copy>(self, offset: u32, value: &T) -> bool {
+        match self.near::<T>(offset) {
+            Some(place) => {
+                // SAFETY: as in `load`.
+                unsafe { place.write(*value) };
+                true
+            }
+            None => false,
         }
-        self.store(OFFSET, value)
     }
 
     /// As [`Self::store_near`], for any offset.
