@@ -87,9 +87,6 @@ pub struct Args {
     /// Where maps, links and programs are pinned
     #[arg(long, default_value = "/sys/fs/bpf/causeway")]
     pub bpf_root: PathBuf,
-    /// Take over a node name that another live node holds
-    #[arg(long)]
-    pub take_over: bool,
     /// Address of /healthz and /readyz
     #[arg(long, default_value = "127.0.0.1:9879")]
     pub agent_health_addr: SocketAddr,

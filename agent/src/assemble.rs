@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context, Result, bail};
 use datapath::events::{EventReader, Events, MonitorLevel};
 use kvstore::{Backend, Leases};
-use model::{ClusterIdLayout, NumericIdentity};
+use model::{ClusterId, ClusterIdLayout, NumericIdentity};
 use netlink::Netlink;
 use parking_lot::Mutex;
 use prometheus::Registry;
@@ -22,7 +22,9 @@ use crate::{Args, exports, monitor, node, restore, status};
 pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
     model::check_cluster(&args.cluster_name, args.cluster_id)?;
     let layout = ClusterIdLayout::try_new(args.max_connected_clusters)?;
-    layout.check(args.cluster_id)?;
+    if args.cluster_id != ClusterId::NONE {
+        layout.check(args.cluster_id)?;
+    }
     if args.kvstore != "etcd" {
         bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
     }

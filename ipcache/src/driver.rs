@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use model::{ClusterName, NodeName};
-use statedb::{Change, Reader, Writer};
+use statedb::{Change, Initializer, Reader, Writer};
 use tables::{Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
 
 use crate::{Core, RowOp, node_claims};
@@ -29,8 +29,14 @@ pub struct Inputs {
     pub own_ips: Vec<IpAddr>,
 }
 
-/// Runs until the future is dropped.
-pub async fn run(tables: Inputs) {
+/// Runs until the future is dropped. The table's source is announced at once: who waits for a complete table must not
+/// look before it.
+pub fn run(tables: Inputs) -> impl Future<Output = ()> + Send + 'static {
+    let announced = tables.ipcache.announce("claims");
+    merge(tables, announced)
+}
+
+async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
     let mut core = Core::new(tables.own_ips.clone());
     let mut endpoints = tables.endpoints.changes();
     let mut nodes = tables.nodes.changes();
@@ -38,7 +44,7 @@ pub async fn run(tables: Inputs) {
     let mut progress = tables.progress.watch();
     let mut claims_of = BTreeMap::new();
     // The table is initialised when all that feeds it is.
-    let mut announced = Some(tables.ipcache.announce("claims"));
+    let mut announced = Some(announced);
     loop {
         // Progress first: the identities seen below are then at least as new.
         let done = tables.progress.snapshot().get(&()).map(|row| (**row).clone()).unwrap_or_default();

@@ -34,21 +34,36 @@ pub struct Tables {
     pub alarms: Writer<Alarm>,
 }
 
-/// Follows a directory until the future is dropped. `None` means that there are no objects, now and later.
-pub async fn run(tables: Tables, directory: Option<PathBuf>, options: ParseOptions) {
+/// Follows a directory; the future runs until it is dropped. `None` means that there are no objects, now and later. The
+/// source is announced at once: who waits for complete tables must not look before it.
+pub fn run(
+    tables: Tables,
+    directory: Option<PathBuf>,
+    options: ParseOptions,
+) -> impl Future<Output = ()> + Send + 'static {
     let source = "k8s";
     let pods = tables.pods.announce(source);
     let namespaces = tables.namespaces.announce(source);
     let services = tables.services.announce(source);
     let backends = tables.backends.announce(source);
     let rules = tables.rules.announce(source);
-    let mut announced = Some(move || {
+    let announced = move || {
         pods.done();
         namespaces.done();
         services.done();
         backends.done();
         rules.done();
-    });
+    };
+    follow(tables, directory, options, announced)
+}
+
+async fn follow(
+    tables: Tables,
+    directory: Option<PathBuf>,
+    options: ParseOptions,
+    announced: impl FnOnce() + Send + 'static,
+) {
+    let mut announced = Some(announced);
     let Some(directory) = directory else {
         if let Some(done) = announced.take() {
             done();

@@ -1,10 +1,12 @@
 //! The tasks that run the choices over the tables.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use model::{ClusterName, L3n4Addr, ServiceName, Source};
-use statedb::{Change, Reader, Row, Writer};
+use statedb::{Change, Initializer, Reader, Row, Snapshot, Writer};
 use tables::{BackendSet, BackendSource, Frontend, Identity, IpClaim, RemoteService, ServiceRow};
+use tokio::time::Instant;
 
 use crate::{SelectorBackends, frontends};
 
@@ -34,15 +36,25 @@ pub struct FrontendInputs {
     pub frontends: Writer<Frontend>,
 }
 
+/// How long a start waits for the store before it goes on without its addresses.
+const START_GRACE: Duration = Duration::from_secs(10);
+
 /// Keeps the backends of services without EndpointSlices; runs until the future is dropped.
-pub async fn run_selector_backends(tables: BackendInputs) {
+pub fn run_selector_backends(tables: BackendInputs) -> impl Future<Output = ()> + Send + 'static {
+    // At once: who waits for complete tables must not look before it.
+    let announced = tables.backends.announce("selector");
+    select(tables, announced)
+}
+
+async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
     let mut core = SelectorBackends::default();
     let mut services = tables.services.changes();
     let mut ips = tables.ips.changes();
     let mut identities = tables.identities.changes();
     let backends = tables.backends.reader();
     let mut slices = backends.changes();
-    let mut announced = Some(tables.backends.announce("selector"));
+    let mut announced = Some(announced);
+    let grace = Instant::now() + START_GRACE;
     loop {
         let mut look_at: BTreeSet<ServiceName> = BTreeSet::new();
         let (changed, all_services) = services.drain_with_snapshot();
@@ -81,9 +93,13 @@ pub async fn run_selector_backends(tables: BackendInputs) {
                 }
             }
         });
-        if all_ips.is_initialised()
-            && all_services.is_initialised()
-            && known.is_initialised()
+        // Only our own store counts; what the disk remembers of it is as good as its first answer, and a store that is
+        // down must not hold up services for ever.
+        let restored = all_ips.iter().any(|row| own(row));
+        let answered = !all_ips.pending().chain(known.pending()).any(|source| source == tables::KVSTORE);
+        let waited = Instant::now() >= grace;
+        if all_services.is_initialised()
+            && (answered || restored || waited)
             && let Some(announced) = announced.take()
         {
             announced.done();
@@ -93,17 +109,28 @@ pub async fn run_selector_backends(tables: BackendInputs) {
             () = ips.wait() => {}
             () = identities.wait() => {}
             () = slices.wait() => {}
+            () = tokio::time::sleep_until(grace), if announced.is_some() && !waited => {}
         }
     }
 }
 
 /// Keeps the frontends; runs until the future is dropped.
-pub async fn run_frontends(tables: FrontendInputs) {
+///
+/// Writes nothing before services and local backends are complete: a restarted agent must not empty what the kernel
+/// still serves.
+pub fn run_frontends(tables: FrontendInputs) -> impl Future<Output = ()> + Send + 'static {
+    let announced = tables.frontends.announce("services");
+    balance(tables, announced)
+}
+
+async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
+    let mut announced = Some(announced);
+    tables.services.wait_for(Snapshot::is_initialised).await;
+    tables.backends.wait_for(Snapshot::is_initialised).await;
     let mut services = tables.services.changes();
     let mut backends = tables.backends.changes();
     let mut remote = tables.remote.changes();
     let mut held: BTreeMap<ServiceName, BTreeSet<L3n4Addr>> = BTreeMap::new();
-    let mut announced = Some(tables.frontends.announce("services"));
     loop {
         let mut look_at = BTreeSet::new();
         let (changed, all_services) = services.drain_with_snapshot();

@@ -1,9 +1,10 @@
 //! The task that runs the [`Core`] over the tables.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use model::NumericIdentity;
-use statedb::{Change, Reader, Writer};
+use statedb::{Change, Initializer, Reader, Snapshot, Writer};
 use tables::{Endpoint, Identity, IpcacheRow, PolicyMapRow, PolicyProgress, PolicyRule};
 
 use crate::{Core, Options, RowOp, SelectorRow};
@@ -26,8 +27,25 @@ pub struct Inputs {
     pub selectors: Writer<SelectorRow>,
 }
 
+/// How long rows of identities that only remote clusters know are spared from pruning after a start, as Cilium's
+/// `--clustermesh-sync-timeout`.
+const MESH_SYNC: Duration = Duration::from_secs(60);
+
 /// Runs until the future is dropped.
-pub async fn run(tables: Inputs, options: Options) {
+///
+/// Writes nothing before rules and endpoints are complete: a restarted agent without its rules would open what the
+/// kernel still guards.
+pub fn run(tables: Inputs, options: Options) -> impl Future<Output = ()> + Send + 'static {
+    // At once: who waits for complete tables must not look before it.
+    let announced = tables.map.announce("policy");
+    resolve(tables, options, announced)
+}
+
+async fn resolve(tables: Inputs, options: Options, announced: Initializer<PolicyMapRow>) {
+    let mut announced = Some(announced);
+    tables.rules.wait_for(Snapshot::is_initialised).await;
+    tables.endpoints.wait_for(Snapshot::is_initialised).await;
+    let mesh_sync = tokio::time::Instant::now() + MESH_SYNC;
     let mut core = Core::new(options);
     let mut rules = tables.rules.changes();
     let mut identities = tables.identities.changes();
@@ -96,6 +114,14 @@ pub async fn run(tables: Inputs, options: Options) {
             txn.revision()
         });
         tables.progress.upsert(progress);
+        let own_known = !known.pending().any(|source| source == tables::KVSTORE);
+        let waited = tokio::time::Instant::now() >= mesh_sync;
+        if own_known
+            && (known.is_initialised() || waited)
+            && let Some(announced) = announced.take()
+        {
+            announced.done();
+        }
         if rules_changed || identities_changed || !changed.is_empty() {
             publish_selectors(&core, &tables.selectors);
         }
@@ -104,6 +130,7 @@ pub async fn run(tables: Inputs, options: Options) {
             () = identities.wait() => {}
             () = endpoints.wait() => {}
             () = ipcache.changed(), if !core.leaving().is_empty() => {}
+            () = tokio::time::sleep_until(mesh_sync), if announced.is_some() && !waited => {}
         }
     }
 }

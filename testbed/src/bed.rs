@@ -77,6 +77,7 @@ impl Bed {
     /// When a part does not come up; everything is taken down again.
     pub fn up(plan: Plan, binaries: Binaries, ledger_file: &Path, mut progress: impl FnMut(&str)) -> Result<Self> {
         let mut ledger = Ledger::create(&plan.run_id, ledger_file)?;
+        ledger.ensure_bpffs(Path::new("/sys/fs/bpf"))?;
         ledger.pins(Path::new(&format!("/sys/fs/bpf/cw{}", plan.run_id)))?;
         let network = Network::create(&plan, &mut ledger);
         let network = match network {

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
 use netlink::Namespace;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
@@ -89,6 +90,19 @@ impl Ledger {
         self.save()
     }
 
+    /// Mounts bpffs where agents pin, unless it is there: what an agent mounted would outlive the run.
+    pub(crate) fn ensure_bpffs(&mut self, path: &Path) -> Result<()> {
+        let mounts = fs::read_to_string("/proc/mounts").context("list mounts")?;
+        let there = |line: &str| line.split(' ').nth(1).is_some_and(|mounted| Path::new(mounted) == path);
+        if mounts.lines().any(there) {
+            return Ok(());
+        }
+        self.mounts.push(path.to_owned());
+        self.save()?;
+        mount(Some("bpf"), path, Some("bpf"), MsFlags::empty(), None::<&str>)
+            .with_context(|| format!("mount bpffs at {}", path.display()))
+    }
+
     /// Notes a process that was just started.
     pub(crate) fn process(&mut self, pid: i32) -> Result<()> {
         let start = start_time(pid).with_context(|| format!("process {pid} ended at once"))?;
@@ -134,6 +148,12 @@ pub fn take_down(ledger: &Ledger) -> Result<Leftovers> {
     }
     for pins in &ledger.pins {
         found.pins += remove_tree(pins)?;
+    }
+    for mounted in &ledger.mounts {
+        match umount2(mounted, MntFlags::MNT_DETACH) {
+            Ok(()) | Err(nix::Error::EINVAL | nix::Error::ENOENT) => {}
+            Err(error) => return Err(error).with_context(|| format!("unmount {}", mounted.display())),
+        }
     }
     match fs::remove_file(&ledger.file) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {

@@ -56,9 +56,7 @@ impl Machine {
                 found.insert(format!("process {} {name}", process.file_name().display()));
             }
         }
-        // The kernel's own list of loaded programs; without it the check would not see one.
-        let programs = fs::read_to_string("/sys/fs/bpf/progs.debug").context("list loaded programs")?;
-        found.extend(programs.lines().skip(1).map(|line| format!("program {}", line.trim())));
+        found.extend(programs()?.into_iter().map(|line| format!("program {line}")));
         Ok(Self(found))
     }
 
@@ -70,6 +68,15 @@ impl Machine {
         ensure!(gone.is_empty(), "taken away although they were there before: {gone:?}");
         Ok(())
     }
+}
+
+/// The kernel's own list of loaded programs.
+fn programs() -> Result<Vec<String>> {
+    let name = |program: Result<aya::programs::ProgramInfo, _>| {
+        let program = program.context("list loaded programs")?;
+        Ok(format!("{} {}", program.id(), program.name_as_str().unwrap_or_default()))
+    };
+    aya::programs::loaded_programs().map(name).collect()
 }
 
 fn demo(folder: &Path, flags: &[&str]) -> Result<Command> {

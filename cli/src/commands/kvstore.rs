@@ -1,6 +1,7 @@
 //! `causeway kvstore`: any etcd, by address or client file.
 
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use kvstore::{Backend, Event, KeyValue, Range};
@@ -59,7 +60,12 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
     let store = options.connect().await?;
-    match args.command {
+    let at = format!("use the store at {} (--kvstore-opt chooses another)", args.kvstore_opt);
+    execute(args.command, store).await.context(at)
+}
+
+async fn execute(command: Command, store: Arc<kvstore::Client>) -> Result<ExitCode> {
+    match command {
         Command::Get { recursive, key } => {
             let range = if recursive { Range::prefix(key.clone()) } else { Range::key(key.clone()) };
             let found = all(&*store, range).await?;
