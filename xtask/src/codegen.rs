@@ -57,3 +57,21 @@ fn splice(text: &str, map: &str) -> Result<String> {
     let (_, after) = rest.split_once(END).context("ARCHITECTURE.md has no line that ends the crate map")?;
     Ok(format!("{before}{BEGIN}\n{map}{END}{after}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fixture_with_a_stale_crate_map_is_rejected_and_a_rewritten_one_is_not() {
+        let stale_page = include_str!("../fixtures/stale-ARCHITECTURE.md");
+        let metadata: Value = serde_json::from_str(include_str!("../fixtures/edges.json")).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("ARCHITECTURE.md");
+        fs::write(&file, stale_page).unwrap();
+        assert_eq!(stale(folder.path(), &metadata).unwrap().len(), 1);
+        fs::write(&file, splice(stale_page, &crate_map(&metadata)).unwrap()).unwrap();
+        assert!(stale(folder.path(), &metadata).unwrap().is_empty());
+        assert!(splice("no markers", "").is_err());
+    }
+}

@@ -11,6 +11,7 @@ use crate::{codegen, repo};
 mod deny;
 mod edges;
 mod reachable;
+mod style;
 mod unsafety;
 
 /// Runs every rule; fails with all complaints.
@@ -23,18 +24,9 @@ pub(crate) fn run() -> Result<()> {
     complaints.extend(unsafety::check(root)?);
     complaints.extend(codegen::stale(root, &metadata)?);
     complaints.extend(deny::check(root, &metadata)?);
-    for (name, command) in [
-        ("formatting", vec!["fmt", "--all", "--check"]),
-        ("clippy", vec!["clippy", "--quiet", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"]),
-    ] {
-        if let Err(error) = repo::run(repo::cargo().args(&command)) {
-            complaints.push(format!("{name}: {error}"));
-        }
-    }
-    let programs = root.join("ebpf/programs/Cargo.toml");
-    if let Err(error) = repo::run(repo::cargo().args(["fmt", "--check", "--manifest-path"]).arg(&programs)) {
-        complaints.push(format!("formatting of the eBPF programs: {error}"));
-    }
+    complaints.extend(style::check_formatting(&root.join("Cargo.toml"), true));
+    complaints.extend(style::check_formatting(&root.join("ebpf/programs/Cargo.toml"), false));
+    complaints.extend(style::check_clippy(&root.join("Cargo.toml"), &["--workspace", "--all-targets", "--locked"]));
     if !complaints.is_empty() {
         bail!("tidy:\n  {}", complaints.join("\n  "));
     }
