@@ -143,7 +143,7 @@ impl Remote {
                 }
                 () = pending(&mut self.imports) => self.imports = None,
                 () = &mut heartbeat_driver => return,
-                () = sleep_until(timeout) => {}
+                () = runtime::sleep_until(timeout) => {}
                 () = tokio::time::sleep(STATUS) => {}
             }
         }
@@ -353,11 +353,4 @@ async fn pending<T>(task: &mut Option<Task<T>>) -> T {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -139,7 +139,7 @@ pub async fn run(driver: Driver, tables: Tables, cluster: ClusterName, folder: P
                     core.handle_realized(row.id, row.identity);
                 }
             },
-            () = sleep_until(timeout) => core.handle_timeout(Instant::now()),
+            () = runtime::sleep_until(timeout) => core.handle_timeout(Instant::now()),
         }
     }
 }
@@ -187,12 +187,5 @@ fn with_source(error: &disk::FileError) -> String {
     match std::error::Error::source(error) {
         Some(source) => format!("{error}: {source}"),
         None => error.to_string(),
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -103,7 +103,7 @@ pub async fn run(inputs: Inputs) {
                     core.handle_doubt(Instant::now(), &labels);
                 }
             }
-            () = sleep_until(timeout) => {}
+            () = runtime::sleep_until(timeout) => {}
         }
     }
 }
@@ -132,12 +132,5 @@ async fn forget(inputs: &Inputs, labels: &Labels) {
     if let Err(error) = inputs.leases.delete(key.clone()).await {
         inputs.leases.release(&key);
         tracing::warn!(%labels, error = error.full(), "slave key stays until its lease ends");
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

@@ -100,7 +100,7 @@ impl<D: Decode> Running<D> {
                     }
                     self.core.handle_events(at, events, &reader.snapshot());
                 }
-                () = sleep_until(timeout) => {}
+                () = runtime::sleep_until(timeout) => {}
             }
             let at = now();
             let evidence = self.import.health.evidence(at, D::RESOURCE);
@@ -221,11 +221,4 @@ fn tell(exporter: &Exporter, events: &[Event]) {
 
 fn now() -> Instant {
     tokio::time::Instant::now().into_std()
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
-    }
 }

@@ -14,6 +14,7 @@ pub mod metrics;
 mod readiness;
 mod signals;
 mod tasks;
+mod time;
 
 pub use admin::{AdminError, serve as serve_admin};
 pub use arguments::gather as gather_arguments;
@@ -22,3 +23,4 @@ pub use logging::{LogFormat, LogOptions, init as init_logging};
 pub use readiness::{Readiness, Ready};
 pub use signals::terminated;
 pub use tasks::{Stopped, Tasks};
+pub use time::sleep_until;

@@ -123,14 +123,7 @@ pub async fn run<R: Row>(reader: Reader<R>, mut target: impl Target<R>, handle: 
         let timeout = handle.0.lock().poll_timeout();
         tokio::select! {
             () = changes.wait() => {}
-            () = sleep_until(timeout) => {}
+            () = runtime::sleep_until(timeout) => {}
         }
-    }
-}
-
-async fn sleep_until(at: Option<Instant>) {
-    match at {
-        Some(at) => tokio::time::sleep_until(at.into()).await,
-        None => std::future::pending().await,
     }
 }

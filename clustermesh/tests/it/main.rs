@@ -1,6 +1,8 @@
 //! A remote cluster's life, against stores in memory and a real etcd.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[expect(dead_code, reason = "kvstore's own suite uses all of it")]
+#[path = "../../../kvstore/client/tests/it/server.rs"]
 mod server;
 
 use std::collections::BTreeMap;

@@ -1,6 +1,8 @@
 //! An operator against a store in memory and a real etcd: the keys it writes, byte for byte.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+#[expect(dead_code, reason = "kvstore's own suite uses all of it")]
+#[path = "../../../kvstore/client/tests/it/server.rs"]
 mod server;
 
 use std::sync::Arc;
