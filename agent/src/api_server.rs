@@ -10,11 +10,9 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post};
 use axum::{Json, Router};
 use parking_lot::Mutex;
-use statedb::{Database, Reader};
-use tables::{
-    Endpoint, Frontend, Identity, IpClaim, IpcacheRow, NodeRow, PolicyMapRow, PolicyRule, Realized, RemoteCluster,
-    RemoteService,
-};
+use statedb::Database;
+
+use crate::database::Tables;
 
 mod endpoint;
 mod ipam;
@@ -34,23 +32,6 @@ pub(crate) struct Shared {
     pub(crate) health: crate::status::Health,
 }
 
-/// The tables that the API shows.
-pub(crate) struct Tables {
-    pub(crate) endpoints: Reader<Endpoint>,
-    pub(crate) realized: Reader<Realized>,
-    pub(crate) identities: Reader<Identity>,
-    pub(crate) ips: Reader<IpClaim>,
-    pub(crate) ipcache: Reader<IpcacheRow>,
-    pub(crate) nodes: Reader<NodeRow>,
-    pub(crate) rules: Reader<PolicyRule>,
-    pub(crate) policy_map: Reader<PolicyMapRow>,
-    pub(crate) selectors: Reader<policy::SelectorRow>,
-    pub(crate) frontends: Reader<Frontend>,
-    pub(crate) global_services: Reader<RemoteService>,
-    pub(crate) remote_clusters: Reader<RemoteCluster>,
-    pub(crate) alarms: Reader<tables::Alarm>,
-}
-
 /// A failed call: a status and one sentence.
 pub(crate) struct Failure(StatusCode, String);
 
@@ -59,20 +40,17 @@ pub(crate) struct Failure(StatusCode, String);
 /// # Errors
 ///
 /// When the folder cannot be made or the socket cannot be bound.
-pub(crate) fn bind(path: &Path) -> Result<tokio::net::UnixListener, (PathBuf, io::Error)> {
-    let bind = || -> io::Result<tokio::net::UnixListener> {
-        if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder)?;
-        }
-        match std::fs::remove_file(path) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-            _ => {}
-        }
-        let listener = tokio::net::UnixListener::bind(path)?;
-        std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
-        Ok(listener)
-    };
-    bind().map_err(|error| (path.to_path_buf(), error))
+pub(crate) fn bind(path: &Path) -> io::Result<tokio::net::UnixListener> {
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)?;
+    }
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let listener = tokio::net::UnixListener::bind(path)?;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))?;
+    Ok(listener)
 }
 
 /// Serves until the future is dropped.

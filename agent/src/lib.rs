@@ -11,11 +11,16 @@
 mod api_server;
 mod args;
 mod assemble;
+mod database;
 mod exports;
+mod logic;
 mod monitor;
 mod node;
+mod readiness;
 mod restore;
+mod snapshots;
 mod status;
+mod store;
 
 use std::process::ExitCode;
 use std::time::Duration;

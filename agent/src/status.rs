@@ -4,9 +4,11 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::{Controller, SourceStaleness, State, Status};
-use kvstore::{Backend, Client, Leases};
+use kvstore::{Backend, Client};
 use runtime::Readiness;
 use tokio::sync::watch;
+
+use crate::store::Store;
 
 /// A connection that has not been used for this long is asked whether it still works.
 const PROBE: Duration = Duration::from_secs(5);
@@ -14,19 +16,15 @@ const PROBE: Duration = Duration::from_secs(5);
 /// Where status is read from.
 pub(crate) struct Health {
     pub(crate) readiness: Readiness,
-    pub(crate) client: Arc<Client>,
-    pub(crate) leases: Arc<Leases>,
-    pub(crate) lock_leases: Arc<Leases>,
     pub(crate) datapath: watch::Receiver<datapath::Status>,
-    pub(crate) exports: statedb::reconciler::Handle<tables::Export>,
-    pub(crate) freshness: reflector::Freshness,
+    pub(crate) store: Store,
 }
 
 impl Health {
     /// The store's line, as Cilium prints it.
     pub(crate) fn kvstore(&self) -> Status {
-        let status = self.client.connection_status();
-        let leases = format!("leases={}, lock leases={}", self.leases.count(), self.lock_leases.count());
+        let status = self.store.client.connection_status();
+        let leases = format!("leases={}", self.store.leases.count());
         if status.connected {
             let id = status.header.cluster_id;
             return Status {
@@ -44,7 +42,7 @@ impl Health {
 
     /// The loops that carry tables outward.
     pub(crate) fn controllers(&self) -> Vec<Controller> {
-        let exports = self.exports.summary();
+        let exports = self.store.exports.summary();
         let datapath = self.datapath.borrow().clone();
         vec![
             Controller {
@@ -72,7 +70,7 @@ impl Health {
             let source = format!("{}/{}", age.cluster, age.resource);
             Some(SourceStaleness { source, seconds: age.age?.as_secs_f64() })
         };
-        self.freshness.ages(Instant::now()).iter().filter_map(row).collect()
+        self.store.freshness.ages(Instant::now()).iter().filter_map(row).collect()
     }
 }
 

@@ -16,7 +16,7 @@ use super::{Failure, Shared};
 const LET_GO: Duration = Duration::from_secs(5);
 
 pub(super) async fn list(State(shared): State<Arc<Shared>>) -> Json<Vec<api::Endpoint>> {
-    Json(shared.tables.endpoints.snapshot().iter().map(|row| show(&shared, row)).collect())
+    Json(shared.tables.endpoints.read.snapshot().iter().map(|row| show(&shared, row)).collect())
 }
 
 pub(super) async fn one(
@@ -55,7 +55,7 @@ pub(super) async fn create(
         };
         Failure::new(status, error)
     })?;
-    let row = shared.tables.endpoints.snapshot().get(&id).cloned();
+    let row = shared.tables.endpoints.read.snapshot().get(&id).cloned();
     let row = row.ok_or_else(|| Failure::not_found(format!("endpoint {id} was deleted at once")))?;
     Ok((StatusCode::CREATED, Json(show(&shared, &row))))
 }
@@ -63,7 +63,7 @@ pub(super) async fn create(
 pub(super) async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Result<StatusCode, Failure> {
     let row = find(&shared, &id)?;
     shared.endpoints.delete(row.id).await;
-    let gone = shared.tables.realized.wait_for(|realized| realized.get(&row.id).is_none());
+    let gone = shared.tables.realized.read.wait_for(|realized| realized.get(&row.id).is_none());
     if tokio::time::timeout(LET_GO, gone).await.is_err() {
         tracing::error!(endpoint = %row.id, "the datapath does not let go: the addresses stay reserved");
         return Err(Failure::new(
@@ -82,7 +82,7 @@ pub(super) async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<Str
 /// An endpoint by `7`, `cilium-local:7`, `container-id:<id>`, `cni-attachment-id:<id>:<interface>` or
 /// `pod-name:<namespace>:<name>`.
 fn find(shared: &Shared, id: &str) -> Result<statedb::RowRef<Endpoint>, Failure> {
-    let snapshot = shared.tables.endpoints.snapshot();
+    let snapshot = shared.tables.endpoints.read.snapshot();
     let (kind, rest) = id.split_once(':').unwrap_or(("cilium-local", id));
     let found = match kind {
         "cilium-local" => {
@@ -140,5 +140,5 @@ fn show(shared: &Shared, row: &Endpoint) -> api::Endpoint {
 fn enforced(shared: &Shared, set: NumericIdentity, direction: Direction) -> bool {
     let port = PortProto::new(0, Protocol::Any);
     let key = PolicyKey { set, direction, remote: NumericIdentity::UNKNOWN, port };
-    shared.tables.policy_map.snapshot().get(&key).is_none()
+    shared.tables.policy_map.read.snapshot().get(&key).is_none()
 }

@@ -33,7 +33,7 @@ pub(super) async fn release(State(shared): State<Arc<Shared>>, Path(ip): Path<St
     let bad = |_| Failure::new(StatusCode::BAD_REQUEST, format!("{ip:?} is not an address"));
     let ip: IpAddr = ip.parse().map_err(bad)?;
     // An address of a living endpoint goes with it, never before: its traffic would reach the next owner.
-    if let Some(holder) = shared.tables.endpoints.snapshot().iter().find(|row| row.ips().any(|held| held == ip)) {
+    if let Some(holder) = shared.tables.endpoints.read.snapshot().iter().find(|row| row.ips().any(|held| held == ip)) {
         return Err(Failure::new(StatusCode::CONFLICT, format!("{ip} is in use by endpoint {}", holder.id)));
     }
     match shared.ipam.lock().release(ip).map_err(|error| failure(&error))? {

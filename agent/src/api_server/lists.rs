@@ -11,7 +11,7 @@ use model::{Direction, Node, NumericIdentity, RuleEntry};
 use super::{Failure, Shared};
 
 pub(super) async fn identities(State(shared): State<Arc<Shared>>) -> Json<Vec<api::Identity>> {
-    Json(shared.tables.identities.snapshot().iter().map(|row| identity_of(row)).collect())
+    Json(shared.tables.identities.read.snapshot().iter().map(|row| identity_of(row)).collect())
 }
 
 pub(super) async fn identity(
@@ -20,7 +20,7 @@ pub(super) async fn identity(
 ) -> Result<Json<api::Identity>, Failure> {
     let bad = |_| Failure::new(StatusCode::BAD_REQUEST, format!("{id:?} is not an identity number"));
     let number: NumericIdentity = id.parse().map_err(bad)?;
-    let snapshot = shared.tables.identities.snapshot();
+    let snapshot = shared.tables.identities.read.snapshot();
     let row = snapshot.get(&number).ok_or_else(|| Failure::not_found(format!("there is no identity {number}")))?;
     Ok(Json(identity_of(row)))
 }
@@ -30,7 +30,7 @@ fn identity_of(row: &tables::Identity) -> api::Identity {
 }
 
 pub(super) async fn ips(State(shared): State<Arc<Shared>>) -> Json<Vec<api::IpEntry>> {
-    let claims = shared.tables.ips.snapshot();
+    let claims = shared.tables.ips.read.snapshot();
     let entry = |row: &tables::IpcacheRow| {
         let claim = claims.get(&(row.prefix, row.origin.clone()));
         api::IpEntry {
@@ -45,11 +45,11 @@ pub(super) async fn ips(State(shared): State<Arc<Shared>>) -> Json<Vec<api::IpEn
             },
         }
     };
-    Json(shared.tables.ipcache.snapshot().iter().map(|row| entry(row)).collect())
+    Json(shared.tables.ipcache.read.snapshot().iter().map(|row| entry(row)).collect())
 }
 
 pub(super) async fn nodes(State(shared): State<Arc<Shared>>) -> Json<Vec<api::Node>> {
-    Json(shared.tables.nodes.snapshot().iter().map(|row| node_of(&row.node)).collect())
+    Json(shared.tables.nodes.read.snapshot().iter().map(|row| node_of(&row.node)).collect())
 }
 
 fn node_of(node: &Node) -> api::Node {
@@ -90,7 +90,7 @@ pub(super) async fn services(State(shared): State<Arc<Shared>>) -> Json<Vec<api:
         },
         backend_addresses: row.backends.iter().chain(&row.draining).map(backend_of).collect(),
     };
-    Json(shared.tables.frontends.snapshot().iter().map(|row| service(row)).collect())
+    Json(shared.tables.frontends.read.snapshot().iter().map(|row| service(row)).collect())
 }
 
 fn backend_of(backend: &model::Backend) -> api::Backend {
@@ -115,7 +115,7 @@ pub(super) async fn policy(State(shared): State<Arc<Shared>>) -> Json<Vec<api::P
             egress: row.rule.entries(Direction::Egress).iter().map(line_of).collect(),
         }
     };
-    Json(shared.tables.rules.snapshot().iter().map(|row| entry(row)).collect())
+    Json(shared.tables.rules.read.snapshot().iter().map(|row| entry(row)).collect())
 }
 
 /// `from or to WHOM on PORTS`.
@@ -144,5 +144,5 @@ pub(super) async fn selectors(State(shared): State<Arc<Shared>>) -> Json<Vec<api
         users: row.users,
         identities: row.identities.iter().map(|identity| identity.get()).collect(),
     };
-    Json(shared.tables.selectors.snapshot().iter().map(|row| selector(row)).collect())
+    Json(shared.tables.selectors.read.snapshot().iter().map(|row| selector(row)).collect())
 }

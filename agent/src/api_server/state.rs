@@ -47,7 +47,7 @@ pub(super) async fn table(
 fn status_of(shared: &Shared) -> Healthz {
     let kvstore = shared.health.kvstore();
     let alarms: Vec<String> =
-        shared.tables.alarms.snapshot().iter().map(|alarm| format!("{}: {}", alarm.name, alarm.message)).collect();
+        shared.tables.alarms.read.snapshot().iter().map(|alarm| format!("{}: {}", alarm.name, alarm.message)).collect();
     let waiting_for = shared.health.readiness.waiting().iter().map(|what| (*what).to_owned()).collect::<Vec<_>>();
     let cluster_mesh = cluster_mesh(shared);
     let controllers = shared.health.controllers();
@@ -95,9 +95,9 @@ fn status_of(shared: &Shared) -> Healthz {
 
 fn cluster_mesh(shared: &Shared) -> api::ClusterMesh {
     let tables = &shared.tables;
-    let (nodes, ips) = (tables.nodes.snapshot(), tables.ips.snapshot());
-    let (identities, services) = (tables.identities.snapshot(), tables.global_services.snapshot());
-    let remotes = tables.remote_clusters.snapshot();
+    let (nodes, ips) = (tables.nodes.read.snapshot(), tables.ips.read.snapshot());
+    let (identities, services) = (tables.identities.read.snapshot(), tables.global_services.read.snapshot());
+    let remotes = tables.remote_clusters.read.snapshot();
     let cluster = |row: &tables::RemoteCluster| {
         let name = row.name.as_str();
         let config = row.config.as_ref();

@@ -59,6 +59,7 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
     if before == 0 || later == 0 {
         bail!("the denied flow has no control: {before} datagrams arrived before the policy, {later} after it");
     }
+    let line = shortened(&line);
     Ok(format!(
         "client 0 of {} lost; intruder 0 of {} delivered under the policy ({before} before, {later} after); monitor \
          after {:.0} ms: {line}",
@@ -66,6 +67,14 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
         sent_under - sent_before,
         after.duration_since(applied).as_secs_f64() * 1e3,
     ))
+}
+
+/// The line with `app` of each label set alone; the whole was checked.
+fn shortened(line: &str) -> String {
+    let (head, sets) = line.rsplit_once(" (").unwrap_or((line, ""));
+    let app = |set: &str| set.split(',').find(|label| label.contains("app=")).unwrap_or_default().to_owned();
+    let sets: Vec<String> = sets.split(" -> ").map(app).collect();
+    format!("{head} ({}, ...)", sets.join(", ... -> "))
 }
 
 fn is_denial(line: &str) -> bool {

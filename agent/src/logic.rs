@@ -1,0 +1,85 @@
+//! Objects and logic: from what is known to what shall be.
+
+use std::path::PathBuf;
+
+use model::Node;
+use runtime::Tasks;
+use tables::Endpoint;
+
+use crate::Args;
+use crate::database::Tables;
+
+/// Starts the controllers. Tables in, tables out.
+pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
+    let cluster = || args.cluster_name.to_string().into();
+    let parse = k8s::ParseOptions { cluster: cluster(), default_local_cluster: args.policy_default_local_cluster };
+    let objects = k8s::Tables {
+        pods: tables.pods.write.clone(),
+        namespaces: tables.namespaces.write.clone(),
+        services: tables.services.write.clone(),
+        backends: tables.backends.write.clone(),
+        rules: tables.rules.write.clone(),
+        alarms: tables.alarms.write.clone(),
+    };
+    tasks.spawn("k8s", k8s::run(objects, args.k8s_manifests.clone(), parse));
+    let backends = loadbalancer::BackendInputs {
+        services: tables.services.read.clone(),
+        ips: tables.ips.read.clone(),
+        identities: tables.identities.read.clone(),
+        backends: tables.backends.write.clone(),
+        cluster: args.cluster_name.clone(),
+    };
+    tasks.spawn("selector-backends", loadbalancer::run_selector_backends(backends));
+    let frontends = loadbalancer::FrontendInputs {
+        services: tables.services.read.clone(),
+        backends: tables.backends.read.clone(),
+        remote: tables.global_services.read.clone(),
+        frontends: tables.frontends.write.clone(),
+    };
+    tasks.spawn("frontends", loadbalancer::run_frontends(frontends));
+    let inputs = policy::Inputs {
+        rules: tables.rules.read.clone(),
+        identities: tables.identities.read.clone(),
+        endpoints: tables.endpoints.read.clone(),
+        ipcache: tables.ipcache.read.clone(),
+        map: tables.policy_map.write.clone(),
+        progress: tables.progress.write.clone(),
+        selectors: tables.selectors.write.clone(),
+    };
+    let allow_localhost = args.allow_localhost != "policy";
+    let options = policy::Options { enable: args.enable_policy, cluster: cluster(), allow_localhost };
+    tasks.spawn("policy", policy::run(inputs, options));
+    let claims = ipcache::Inputs {
+        endpoints: tables.endpoints.read.clone(),
+        nodes: tables.nodes.read.clone(),
+        ips: tables.ips.read.clone(),
+        identities: tables.identities.read.clone(),
+        progress: tables.progress.read.clone(),
+        ipcache: tables.ipcache.write.clone(),
+        own: (own.cluster.clone(), own.name.clone()),
+        own_ips: own.addresses.iter().map(|address| address.ip).collect(),
+    };
+    tasks.spawn("ipcache", ipcache::run(claims));
+}
+
+/// Starts the lifecycle of endpoints with those of an earlier run; its handle for the API.
+pub(crate) fn endpoints(
+    tasks: &Tasks,
+    args: &Args,
+    tables: &Tables,
+    folder: PathBuf,
+    rows: Vec<Endpoint>,
+) -> endpoint::Manager {
+    let (manager, driver) = endpoint::Manager::new();
+    let inputs = endpoint::Tables {
+        pods: tables.pods.read.clone(),
+        namespaces: tables.namespaces.read.clone(),
+        grants: tables.grants.read.clone(),
+        realized: tables.realized.read.clone(),
+        endpoints: tables.endpoints.write.clone(),
+        requests: tables.requests.write.clone(),
+    };
+    let restored = endpoint::Restored { rows, announced: tables.endpoints.write.announce("restored") };
+    tasks.spawn("endpoints", endpoint::run(driver, inputs, args.cluster_name.clone(), folder, restored));
+    manager
+}

@@ -1,0 +1,106 @@
+//! The store's side: our own cluster's etcd, and those of remote clusters.
+
+use std::sync::Arc;
+
+use anyhow::Result;
+use kvstore::{Backend, Client, Leases};
+use model::{ClusterIdLayout, Node};
+use prometheus::Registry;
+use runtime::Tasks;
+use statedb::reconciler;
+use tables::Export;
+
+use crate::database::Tables;
+use crate::{Args, exports, status};
+
+/// What status shows of the store.
+pub(crate) struct Store {
+    pub(crate) client: Arc<Client>,
+    pub(crate) leases: Arc<Leases>,
+    pub(crate) freshness: reflector::Freshness,
+    pub(crate) exports: reconciler::Handle<Export>,
+}
+
+/// Starts everything that talks to a store. None of it waits for one to answer.
+pub(crate) async fn start(
+    tasks: &Tasks,
+    args: &Args,
+    layout: ClusterIdLayout,
+    own: &Node,
+    tables: &Tables,
+    registry: &Registry,
+) -> Result<Store> {
+    let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let client = options.connect().await?;
+    let store: Arc<dyn Backend> = client.clone();
+    let leases = Leases::new(Arc::clone(&store), args.kvstore_lease_ttl);
+    tasks.spawn("kvstore-leases", Arc::clone(&leases).keep_alive());
+    tasks.spawn("kvstore-probe", status::probe(Arc::clone(&client)));
+    let freshness = reflector::Freshness::default();
+    let health = freshness.store(&args.cluster_name, args.kvstore_lease_ttl);
+    tasks.spawn("kvstore-heartbeat", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
+
+    let exported = tables.exports.read.clone();
+    // An agent owns no prefix: its keys die with their lease.
+    let exporter = reflector::Exporter::new(Arc::clone(&store), Arc::clone(&leases), exported, Vec::new());
+    let exports = reconciler::Handle::new(reconciler::Options::default());
+    tasks.spawn("export", exporter.clone().run(exports.clone()));
+    tables.exports.write.upsert(exports::node_export(own));
+    let endpoints = tables.endpoints.read.clone();
+    let export_endpoints = exports::run(endpoints, tables.exports.write.clone(), own.name.clone(), args.node_ip()?);
+    tasks.spawn("export-endpoints", export_endpoints);
+
+    let metrics = reflector::Metrics::new(registry);
+    let import = reflector::Import {
+        store: Arc::clone(&store),
+        cluster: args.cluster_name.clone(),
+        source: model::Source::Kvstore,
+        cached: false,
+        rejected: tables.rejected.write.clone(),
+        alarms: tables.alarms.write.clone(),
+        metrics: metrics.clone(),
+        health,
+        exporter: Some(exporter),
+        quota: usize::MAX,
+    };
+    let (id, own_name) = (args.cluster_id, Some(own.name.clone()));
+    tasks.spawn("import-nodes", import.clone().nodes(id, own_name, tables.nodes.write.clone()));
+    tasks.spawn("import-identities", import.clone().identities(id, layout, tables.identities.write.clone()));
+    tasks.spawn("import-ips", import.ips(id, layout, tables.ips.write.clone()));
+
+    let allocator = identity_allocator::Inputs {
+        requests: tables.requests.read.clone(),
+        identities: tables.identities.read.clone(),
+        grants: tables.grants.write.clone(),
+        store,
+        leases: Arc::clone(&leases),
+        cluster: args.cluster_name.clone(),
+        range: layout.allocation_range(id),
+        node_ip: args.node_ip()?,
+        file: args.lib_dir.join("identities-held.snap"),
+    };
+    tasks.spawn("identity-allocator", identity_allocator::run(allocator));
+
+    let mesh = clustermesh::run(
+        tasks.clone(),
+        args.clustermesh_config.clone(),
+        clustermesh::Options {
+            own: clustermesh::Own { name: args.cluster_name.clone(), id, layout },
+            connect: clustermesh::etcd_connector(options),
+            lease_ttl: args.kvstore_lease_ttl,
+            freshness: freshness.clone(),
+            metrics,
+        },
+        clustermesh::Tables {
+            nodes: tables.nodes.write.clone(),
+            ips: tables.ips.write.clone(),
+            identities: tables.identities.write.clone(),
+            global_services: tables.global_services.write.clone(),
+            remote_clusters: tables.remote_clusters.write.clone(),
+            rejected: tables.rejected.write.clone(),
+            alarms: tables.alarms.write.clone(),
+        },
+    );
+    tasks.spawn("clustermesh", mesh);
+    Ok(Store { client, leases, freshness, exports })
+}
