@@ -1,7 +1,7 @@
 //! `cargo xtask test`: all set-up, then every test; prints the totals last.
 
 use std::io::{BufRead, BufReader, Write};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
@@ -67,7 +67,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
 
 /// Runs every test binary and echoes what it prints; a build failure is an error of its own.
 fn cargo_test(args: &Args, quick: bool) -> Result<Totals> {
-    let mut command = repo::cargo();
+    let mut command = if quick { repo::cargo() } else { sandboxed(&repo::cargo()) };
     command.args(["test", "--quiet", "--workspace", "--locked", "--no-fail-fast"]);
     if let Some(filter) = &args.filter {
         command.arg(filter);
@@ -89,6 +89,30 @@ fn cargo_test(args: &Args, quick: bool) -> Result<Totals> {
         bail!("cargo test: {status} without a failed test: a test binary did not build, or died");
     }
     Ok(totals)
+}
+
+/// What runs as the first process of the sandbox: mounts of its own for namespaces and pins, and an end on a signal
+/// that a first process would otherwise ignore.
+const SANDBOX: &str = r#"
+set -e
+mkdir -p /run/netns /sys/fs/bpf
+mount -t tmpfs tmpfs /run/netns
+mount -t bpf bpf /sys/fs/bpf
+trap 'exit 130' INT TERM HUP
+"$@" &
+wait $!
+"#;
+
+/// The command with mounts and processes of its own: whatever ends the tests, the kernel takes their namespaces, pins and
+/// processes away with them.
+fn sandboxed(command: &Command) -> Command {
+    let mut sandboxed = Command::new("unshare");
+    sandboxed.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"]);
+    sandboxed.args(["sh", "-c", SANDBOX, "sh"]).arg(command.get_program()).args(command.get_args());
+    if let Some(dir) = command.get_current_dir() {
+        sandboxed.current_dir(dir);
+    }
+    sandboxed
 }
 
 impl Totals {
