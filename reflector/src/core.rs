@@ -184,11 +184,13 @@ impl<D: Decode> Core<D> {
             let key = String::from_utf8_lossy(&kv.key).into_owned();
             return self.reject(&key, &key, "the key is not UTF-8".to_owned());
         };
-        let row_key = self.decode.row_key(name);
-        if let Some(row_key) = &row_key {
-            gone.remove(row_key);
+        // Nearly always nothing has gone, and then a put need not be looked up among what has.
+        if !(gone.is_empty() && self.hold.is_idle())
+            && let Some(row_key) = self.decode.row_key(name)
+        {
+            gone.remove(&row_key);
             let held = self.hold.len();
-            self.hold.handle_put(row_key);
+            self.hold.handle_put(&row_key);
             if held > 0 && self.hold.len() == 0 {
                 self.clear_alarm("mass-delete");
             }
@@ -205,12 +207,12 @@ impl<D: Decode> Core<D> {
             }
             Ok(Decoded::Absent) => {
                 self.forgive(name);
-                self.effects.extend(row_key.map(Effect::Delete));
+                self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
             }
             Err(error) => {
                 self.reject(key, name, error);
                 if D::REFUSAL_WITHDRAWS {
-                    self.effects.extend(row_key.map(Effect::Delete));
+                    self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
                 }
             }
         }
@@ -234,8 +236,8 @@ impl<D: Decode> Core<D> {
     }
 
     fn split<'k>(&self, kv: &'k KeyValue) -> Option<(&'k str, &'k str)> {
-        let name = wire::key::name_after(&self.prefix, &kv.key)?;
-        std::str::from_utf8(&kv.key).ok().map(|key| (key, name))
+        let key = std::str::from_utf8(&kv.key).ok()?;
+        key.strip_prefix(self.prefix.as_str()).map(|name| (key, name))
     }
 
     fn reject(&mut self, key: &str, name: &str, error: String) {

@@ -79,7 +79,7 @@ struct Running<D: Decode> {
     core: Core<D>,
     writer: Writer<D::Row>,
     initializer: Option<Initializer<D::Row>>,
-    /// Rows written before the first list was complete: they are live, whatever they look like.
+    /// Rows told of before the first list was complete that look as if restored: they are live.
     initial: BTreeSet<<D::Row as Row>::Key>,
 }
 
@@ -130,11 +130,13 @@ impl<D: Decode> Running<D> {
                 match effect {
                     Effect::Upsert(row) => {
                         let key = row.key();
-                        if txn.get(&key).is_none_or(|there| decode.owns(there)) {
-                            txn.upsert(row);
-                        }
-                        if first {
+                        let ours = txn.get(&key).is_none_or(|there| decode.owns(there));
+                        // Only what could be taken for restored needs to be told apart from it.
+                        if first && (!ours || decode.is_restored(&row)) {
                             initial.insert(key);
+                        }
+                        if ours {
+                            txn.upsert(row);
                         }
                     }
                     Effect::Delete(key) => {

@@ -140,7 +140,19 @@ impl<K: Ord + Clone, V: Clone> Tree<K, V> {
 
 /// The child whose range holds `key`.
 fn child_of<K: Borrow<Q>, V, Q: Ord + ?Sized>(children: &[(K, V)], key: &Q) -> usize {
-    children.partition_point(|(bound, _)| bound.borrow() <= key).saturating_sub(1)
+    // Ascending loads end here.
+    match children {
+        [.., (bound, _)] if bound.borrow() <= key => children.len() - 1,
+        _ => children.partition_point(|(bound, _)| bound.borrow() <= key).saturating_sub(1),
+    }
+}
+
+/// Where a key stands in a leaf, or would.
+fn place<K: Ord, V>(entries: &[(K, V)], key: &K) -> Result<usize, usize> {
+    match entries.last() {
+        Some((last, _)) if last < key => Err(entries.len()),
+        _ => entries.binary_search_by(|(entry, _)| entry.cmp(key)),
+    }
 }
 
 impl<K: Ord + Clone, V: Clone> Node<K, V> {
@@ -161,7 +173,7 @@ impl<K: Ord + Clone, V: Clone> Node<K, V> {
     /// Inserts below this node; returns the replaced value, and the new right sibling when the node had to split.
     fn insert(&mut self, key: K, value: V) -> (Option<V>, Option<(K, Self)>) {
         match self {
-            Self::Leaf(entries) => match entries.binary_search_by(|(entry, _)| entry.cmp(&key)) {
+            Self::Leaf(entries) => match place(entries, &key) {
                 Ok(at) => (Some(std::mem::replace(&mut entries[at].1, value)), None),
                 Err(at) => {
                     entries.insert(at, (key, value));

@@ -1,9 +1,6 @@
 //! Secondary indexes: further keys under which a row is found.
 
-use std::cmp::Ordering;
 use std::sync::Arc;
-
-use crate::{Row, RowRef};
 
 /// One secondary index of a table.
 pub struct Index<R: 'static> {
@@ -28,40 +25,24 @@ impl From<u32> for IndexKey {
     }
 }
 
+impl From<Arc<str>> for IndexKey {
+    fn from(text: Arc<str>) -> Self {
+        Self::Text(text)
+    }
+}
+
 impl From<&str> for IndexKey {
     fn from(text: &str) -> Self {
         Self::Text(text.into())
     }
 }
 
-/// An index entry: ordered by its key, then by the row's primary key, which only ties look at.
-pub(crate) struct Entry<R> {
+/// An index entry: a key, and the revision that wrote the row, by which the row is found.
+///
+/// Not the row itself: a write copies whole nodes, and a reference more to each of their rows would touch memory all
+/// over the table.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Entry {
     pub(crate) key: IndexKey,
-    pub(crate) row: RowRef<R>,
-}
-
-impl<R> Clone for Entry<R> {
-    fn clone(&self) -> Self {
-        Self { key: self.key.clone(), row: self.row.clone() }
-    }
-}
-
-impl<R: Row> PartialEq for Entry<R> {
-    fn eq(&self, other: &Self) -> bool {
-        self.cmp(other) == Ordering::Equal
-    }
-}
-
-impl<R: Row> Eq for Entry<R> {}
-
-impl<R: Row> PartialOrd for Entry<R> {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl<R: Row> Ord for Entry<R> {
-    fn cmp(&self, other: &Self) -> Ordering {
-        self.key.cmp(&other.key).then_with(|| self.row.key().cmp(&other.row.key()))
-    }
+    pub(crate) revision: u64,
 }

@@ -52,7 +52,7 @@ impl<R: Row> Snapshot<R> {
         rows.take_while(move |(key, _)| at(key) == Ordering::Equal).map(|(_, row)| row)
     }
 
-    /// Rows under `key` of the secondary index `index`.
+    /// Rows under `key` of the secondary index `index`, the one written last at the end.
     ///
     /// # Panics
     ///

@@ -13,7 +13,7 @@ pub(crate) struct State<R: Row> {
     pub(crate) by_revision: Tree<u64, RowRef<R>>,
     /// Deleted rows by the revision that deleted them, kept until every change iterator has passed.
     pub(crate) graveyard: Tree<u64, RowRef<R>>,
-    pub(crate) indexes: Vec<Tree<Entry<R>, ()>>,
+    pub(crate) indexes: Vec<Tree<Entry, ()>>,
     /// Sources that announced themselves and have not finished their first full state.
     pub(crate) pending: Arc<BTreeSet<String>>,
 }
@@ -62,7 +62,7 @@ impl<R: Row> State<R> {
         self.by_revision.insert(self.revision, new.clone());
         for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
             (index.keys)(&new, &mut |key| {
-                tree.insert(Entry { key, row: new.clone() }, ());
+                tree.insert(Entry { key, revision: self.revision }, ());
             });
         }
         Some(old)
@@ -83,7 +83,7 @@ impl<R: Row> State<R> {
         self.by_revision.remove(&old.revision());
         for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
             (index.keys)(old, &mut |key| {
-                tree.remove(&Entry { key, row: old.clone() });
+                tree.remove(&Entry { key, revision: old.revision() });
             });
         }
     }
@@ -98,7 +98,7 @@ impl<R: Row> State<R> {
         }
     }
 
-    /// Rows under `key` of the index called `name`.
+    /// Rows under `key` of the index called `name`, in the order of their revisions.
     ///
     /// # Panics
     ///
@@ -106,8 +106,9 @@ impl<R: Row> State<R> {
     pub(crate) fn by<'a>(&'a self, name: &str, key: IndexKey) -> impl Iterator<Item = &'a RowRef<R>> + use<'a, R> {
         let position = R::INDEXES.iter().position(|index| index.name == name);
         let tree = &self.indexes[position.expect("the table declares the index that is asked for")];
-        let start = key.clone();
-        tree.iter_from(move |entry| entry.key.cmp(&start).then(std::cmp::Ordering::Greater))
-            .map_while(move |(entry, ())| (entry.key == key).then_some(&entry.row))
+        let start = Entry { key, revision: 0 };
+        tree.iter_from(|entry| entry.cmp(&start))
+            .take_while(move |(entry, ())| entry.key == start.key)
+            .filter_map(|(entry, ())| self.by_revision.get(&entry.revision))
     }
 }

@@ -21,7 +21,7 @@ impl Row for IpClaim {
     const TABLE: &'static str = "ips";
     const COLUMNS: &'static [&'static str] = &["IP", "IDENTITY", "HOST", "POD", "ORIGIN"];
     const INDEXES: &'static [Index<Self>] = &[
-        Index { name: "cluster", keys: |row, add| add(row.origin.cluster.as_str().into()) },
+        Index { name: "cluster", keys: |row, add| add(row.origin.cluster.shared().into()) },
         Index { name: "identity", keys: |row, add| add(row.entry.identity.get().into()) },
     ];
 

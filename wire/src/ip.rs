@@ -107,18 +107,34 @@ fn read(r: &mut Reader<'_>, name: &str) -> Read<IpEntry> {
         Ok(())
     })?;
     let ip = ip.ok_or_else(|| Fault::at("IP", Broken::Required))?;
-    let (printed, found) = match mask {
-        None => (ip.to_string(), Prefix::host(ip)),
-        Some(mask) => {
-            let bits = ip_net::mask_bits(ip, &mask).map_err(|f| f.inside("Mask"))?;
-            (format!("{ip}/{bits}"), Prefix::try_new(ip, bits).map_err(Fault::new)?)
-        }
+    let bits = mask.map(|mask| ip_net::mask_bits(ip, &mask).map_err(|f| f.inside("Mask"))).transpose()?;
+    let found = match bits {
+        None => Prefix::host(ip),
+        Some(bits) => Prefix::try_new(ip, bits).map_err(Fault::new)?,
     };
-    if printed != name {
+    let fits = match bits {
+        None => prints_as(format_args!("{ip}"), name),
+        Some(bits) => prints_as(format_args!("{ip}/{bits}"), name),
+    };
+    if !fits {
+        let printed = bits.map_or_else(|| ip.to_string(), |bits| format!("{ip}/{bits}"));
         return Err(Fault::at("IP", Broken::KeyMismatch { value: printed, key: name.to_owned() }));
     }
     entry.prefix = found;
     Ok(entry)
+}
+
+/// Whether something prints as `text`, found out without printing it into memory.
+fn prints_as(value: std::fmt::Arguments<'_>, text: &str) -> bool {
+    struct Rest<'a>(&'a str);
+    impl std::fmt::Write for Rest<'_> {
+        fn write_str(&mut self, piece: &str) -> std::fmt::Result {
+            self.0 = self.0.strip_prefix(piece).ok_or(std::fmt::Error)?;
+            Ok(())
+        }
+    }
+    let mut rest = Rest(text);
+    std::fmt::write(&mut rest, value).is_ok() && rest.0.is_empty()
 }
 
 fn read_named_port(r: &mut Reader<'_>) -> Read<NamedPort> {

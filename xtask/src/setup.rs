@@ -10,6 +10,8 @@ use crate::{ebpf, repo};
 
 mod packages;
 
+pub(crate) use packages::install;
+
 /// Which bpf-linker builds the programs; its LLVM must be the one that the eBPF compiler uses.
 const BPF_LINKER_VERSION: &str = "0.13.0";
 
@@ -19,7 +21,7 @@ pub(crate) fn run() -> Result<()> {
     let mut done = Vec::new();
     let missing = packages::missing()?;
     if !missing.is_empty() {
-        packages::install(&missing)?;
+        install(&missing)?;
         done.push(format!("installed {}", missing.join(" ")));
     }
     if ensure_bpf_linker()? {

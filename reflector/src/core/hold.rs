@@ -89,6 +89,11 @@ impl<R: Row> Hold<R> {
         self.held.values().min().copied()
     }
 
+    /// Nothing went of late, and nothing is held.
+    pub(super) fn is_idle(&self) -> bool {
+        self.recent.is_empty() && self.held.is_empty()
+    }
+
     pub(super) fn len(&self) -> usize {
         self.held.len()
     }

@@ -20,12 +20,26 @@ const LOST: Duration = Duration::from_secs(5);
 
 type Ipcache = HashMap<MapData, [u8; 4], [u8; size_of::<IpcacheEntry>()]>;
 
-/// Measures.
+/// Measures and says what was observed.
 ///
 /// # Errors
 ///
 /// When an address does not arrive.
 pub fn prove(stage: &mut Stage) -> Result<String> {
+    let (puts, deletes) = measured(stage)?;
+    let (put, delete) = (percentiles(puts), percentiles(deletes));
+    let ms = |(median, high): (Duration, Duration)| {
+        format!("p50 {:.2} ms, p99 {:.2} ms", median.as_secs_f64() * 1e3, high.as_secs_f64() * 1e3)
+    };
+    Ok(format!("{ROUNDS} puts: {}; {ROUNDS} deletes: {}", ms(put), ms(delete)))
+}
+
+/// How long each put and each delete took.
+///
+/// # Errors
+///
+/// When an address does not arrive.
+pub fn measured(stage: &mut Stage) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let identity = stage.identity_in_etcd("client-a", false)?;
     let observer = stage.node_of("client-w")?;
     let pin = observer.bpf_root.join("maps").join(maps::IPCACHE4.pin);
@@ -35,15 +49,10 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
     let node = stage.node_of("client-a")?;
     let (host, netns) = (node.ipv4, netlink::Namespace::open(&node.netns)?);
     let base = u32::from(stage.pod("client-a")?.ipv4) & 0xffff_ff00;
-    let measured = netns.enter(|| {
+    netns.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(measure(&store, &map, base + 200, host, identity))
-    })??;
-    let (put, delete) = (percentiles(measured.0), percentiles(measured.1));
-    let ms = |(median, high): (Duration, Duration)| {
-        format!("p50 {:.2} ms, p99 {:.2} ms", median.as_secs_f64() * 1e3, high.as_secs_f64() * 1e3)
-    };
-    Ok(format!("{ROUNDS} puts: {}; {ROUNDS} deletes: {}", ms(put), ms(delete)))
+    })?
 }
 
 async fn measure(
