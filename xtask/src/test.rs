@@ -74,8 +74,13 @@ fn cargo_test(args: &Args, quick: bool) -> Result<Totals> {
     }
     // Tests report a skip on standard output; --show-output lets it through when they pass.
     command.args(["--", "--show-output"]);
-    command.env("CAUSEWAY_TEST_QUICK", if quick { "1" } else { "0" });
-    command.env("CAUSEWAY_TEST_LONG", if args.long { "1" } else { "0" });
+    for (set, variable) in [(quick, "CAUSEWAY_TEST_QUICK"), (args.long, "CAUSEWAY_TEST_LONG")] {
+        if set {
+            command.env(variable, "1");
+        } else {
+            command.env_remove(variable);
+        }
+    }
     let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no standard output")?;
     let mut totals = Totals::default();
