@@ -129,10 +129,12 @@ impl WatchStream for GateWatch {
     fn next(&mut self) -> Pending<'_, WatchBatch> {
         Box::pin(async move {
             tokio::select! {
-                answer = self.inner.next() => Gate::judge(&self.broken, answer),
+                // A closed gate lets nothing through, also what was ready before it closed.
+                biased;
                 _ = self.gate.changed() => {
                     Err(Error::new(Operation::Watch, &self.key, Cause::WatchEnded("gate closed".to_owned())))
                 }
+                answer = self.inner.next() => Gate::judge(&self.broken, answer),
             }
         })
     }
