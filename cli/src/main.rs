@@ -49,6 +49,8 @@ enum Command {
     Kvstore(commands::kvstore::Args),
     /// Remote clusters
     Clustermesh(commands::clustermesh::Args),
+    /// Break a kept demo, and prove what still holds
+    Chaos(commands::chaos::Args),
     /// Remove pins, links, devices and routes that outlive the agent
     PostUninstallCleanup(commands::cleanup::Args),
 }
@@ -88,6 +90,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Statedb(args) => commands::statedb::run(args).await,
         Command::Kvstore(args) => commands::kvstore::run(args).await,
         Command::Clustermesh(args) => commands::clustermesh::run(args).await,
+        Command::Chaos(args) => tokio::task::block_in_place(|| commands::chaos::run(args)),
         Command::PostUninstallCleanup(args) => commands::cleanup::run(&args),
     }
 }

@@ -1,0 +1,79 @@
+//! Pods and services of a mesh.
+
+use anyhow::{Context, Result};
+
+use crate::{Bed, Manifests, Pod, PodSpec};
+
+impl Bed {
+    /// Makes a pod on a node: its object, its sandbox, CNI ADD.
+    ///
+    /// # Errors
+    ///
+    /// When its object cannot be written, or what the plugin answers.
+    pub fn add_pod(&mut self, cluster: &str, node: usize, spec: PodSpec) -> Result<&Pod> {
+        let cluster = self.cluster(cluster)?.clone();
+        Manifests::open(&cluster.manifests)?.pod(&spec.namespace, &spec.name, &spec.labels)?;
+        let name = spec.name.clone();
+        let pod =
+            Pod::add(&mut self.ledger, &self.parts.binaries.cni, &self.parts.plan.run_id, &cluster.nodes[node], spec)?;
+        self.pods.insert(name.clone(), pod);
+        self.pod(&name)
+    }
+
+    /// Deletes a pod: CNI DEL, its sandbox, its object.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such pod, or what the plugin answers.
+    pub fn remove_pod(&mut self, name: &str) -> Result<()> {
+        let pod = self.pods.remove(name).with_context(|| format!("there is no pod {name}"))?;
+        if let Some(mut server) = self.servers.remove(name) {
+            server.kill()?;
+        }
+        let node = self.node(&pod.node)?.clone();
+        let cluster = self.plan.clusters.iter().find(|cluster| cluster.nodes.contains(&node));
+        let manifests = Manifests::open(&cluster.context("every node has a cluster")?.manifests)?;
+        manifests.remove(&format!("pod-{}-{name}.yaml", pod.spec.namespace))?;
+        pod.remove(&self.binaries.cni, &node)
+    }
+
+    /// Starts a server in a pod, as a process; it answers as [`server::Server`](crate::server::Server) does.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such pod, or it does not start.
+    pub fn serve(&mut self, pod: &str) -> Result<()> {
+        let netns = self.pod(pod)?.netns.clone();
+        let binary = self.binaries.causeway.with_file_name("testbed").display().to_string();
+        let log = self.plan.dir.join(format!("pod-{pod}.log"));
+        let process = self.spawn(pod, &netns, &log, &[binary, "serve".to_owned(), pod.to_owned()])?;
+        self.servers.insert(pod.to_owned(), process);
+        Ok(())
+    }
+
+    /// Writes a Service and remembers it.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn add_service(
+        &mut self,
+        cluster: &str,
+        name: &str,
+        app: &str,
+        ips: &[String],
+        annotations: &[(&str, &str)],
+    ) -> Result<()> {
+        self.manifests(cluster)?.service("demo", name, app, ips, annotations)?;
+        self.note_service(cluster, name, ips);
+        Ok(())
+    }
+
+    /// Remembers a Service that was written.
+    pub fn note_service(&mut self, cluster: &str, name: &str, ips: &[String]) {
+        let key = (cluster.to_owned(), "demo".to_owned(), name.to_owned(), ips.to_vec());
+        if !self.services.contains(&key) {
+            self.services.push(key);
+        }
+    }
+}
