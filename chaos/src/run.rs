@@ -12,6 +12,7 @@ use crate::judge::{Check, Excuse, Records, Touch};
 use crate::probes::Probes;
 use crate::report::{Report, ScenarioReport};
 use crate::scenario::{Judged, SCENARIOS, Scenario};
+use crate::scenarios::agent;
 use crate::timeline::{EntryKind, Timeline};
 use crate::{controls, oracle};
 
@@ -252,6 +253,10 @@ impl Run {
             }
         }
         let bed = &mut self.stage.bed;
+        let strangers: Vec<_> = bed.pods.keys().filter(|name| name.ends_with(agent::TAKER)).cloned().collect();
+        for pod in strangers {
+            bed.remove_pod(&pod)?;
+        }
         for cluster in bed.plan.clusters.clone() {
             if !bed.stores.get_mut(&cluster.name).is_some_and(|store| store.process.is_alive()) {
                 let (store, ledger) = bed.store(&cluster.name)?;

@@ -38,10 +38,15 @@ impl Run {
     fn refused(&self, node: &str, store: Ipv4Addr) -> Result<String> {
         let endpoint = SocketAddr::new(store.into(), 2379);
         let netns = netlink::Namespace::open(&self.node(node)?.netns)?;
-        match netns.enter(|| TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)))? {
-            Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => Ok(format!("{endpoint} refuses")),
-            other => bail!("a connection to {endpoint} ends with {other:?}"),
-        }
+        // The threads of a killed process end one after the other, and its sockets with the last.
+        testbed::wait_until("nobody listens any more", Duration::from_secs(2), || {
+            match netns.enter(|| TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)))? {
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    Ok(format!("{endpoint} refuses"))
+                }
+                other => bail!("a connection to {endpoint} ends with {other:?}"),
+            }
+        })
     }
 
     /// What a degraded agent says of itself.

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 
@@ -42,13 +42,15 @@ impl Process {
         }
         let file = File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
-        let child = inside(netns)
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("start {name}"))?;
+        let mut command = inside(netns);
+        command.args(words).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        // A child inherits what its parent's thread blocks, and one that blocks SIGTERM cannot be asked to end.
+        let child = std::thread::spawn(move || {
+            SigSet::from(Signal::SIGTERM).thread_unblock().map_err(std::io::Error::from)?;
+            command.spawn()
+        });
+        let child = child.join().map_err(|_| anyhow!("the thread that starts {name} died"))?;
+        let child = child.with_context(|| format!("start {name}"))?;
         let pid = i32::try_from(child.id()).context("a pid fits")?;
         let start_time = ledger.process(pid).with_context(|| format!("start {name}; its log is {}", log.display()))?;
         let (name, netns, words, log) = (name.to_owned(), netns.to_owned(), words.to_vec(), log.to_owned());

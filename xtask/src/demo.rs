@@ -31,7 +31,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     setup::run()?;
-    repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--bins", "--workspace"]))?;
+    repo::build_binaries()?;
     let mut demo = Command::new(repo::target().join("debug/testbed"));
     demo.current_dir(repo::root()).arg("demo").arg("--dir").arg(repo::target().join("demo"));
     for (set, flag) in [(args.keep, "--keep"), (args.down, "--down")] {

@@ -9,6 +9,8 @@ use testbed::PodSpec;
 use crate::churn::Churn;
 use crate::run::Run;
 
+/// How the names of pods end that take another's address.
+pub(crate) const TAKER: &str = "-taker";
 /// How often agents are killed.
 const KILLS: usize = 20;
 /// How long an agent is away.
@@ -52,20 +54,19 @@ pub(crate) fn stopped(run: &mut Run) -> Result<()> {
         }
         let before = run.stage.bed.pods.len();
         // Another pod takes the address first, so that the old one means somebody else.
-        let taker = format!("{pod}-taker");
+        let taker = format!("{pod}{TAKER}");
         run.stage.bed.add_pod(cluster, node, PodSpec::new("demo", &taker, "intruder"))?;
         let app = if pod == "web-x" { "web" } else { "client" };
         run.stage.bed.add_pod(cluster, node, PodSpec::new("demo", pod, app))?;
         ensure!(run.stage.bed.pods.len() == before + 2, "two pods joined");
-        run.stage.bed.save()?;
     }
     run.evidence("in both clusters pods left, and their addresses went to others");
     std::thread::sleep(AWAY.saturating_sub(away.elapsed()));
     run.agent("west-1")?.resume()?;
     run.start_agent("east-2")?;
     run.heal(format!("both are back after {:.0} s", away.elapsed().as_secs_f64()));
-    for pod in ["web-x-taker", "client-late-taker"] {
-        run.stage.bed.remove_pod(pod)?;
+    for pod in ["web-x", "client-late"] {
+        run.stage.bed.remove_pod(&format!("{pod}{TAKER}"))?;
     }
     run.stage.bed.remove_pod("client-late")?;
     run.stage.bed.serve("web-x")?;

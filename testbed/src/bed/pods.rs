@@ -17,6 +17,7 @@ impl Bed {
         let pod =
             Pod::add(&mut self.ledger, &self.parts.binaries.cni, &self.parts.plan.run_id, &cluster.nodes[node], spec)?;
         self.pods.insert(name.clone(), pod);
+        self.save()?;
         self.pod(&name)
     }
 
@@ -34,7 +35,8 @@ impl Bed {
         let cluster = self.plan.clusters.iter().find(|cluster| cluster.nodes.contains(&node));
         let manifests = Manifests::open(&cluster.context("every node has a cluster")?.manifests)?;
         manifests.remove(&format!("pod-{}-{name}.yaml", pod.spec.namespace))?;
-        pod.remove(&self.binaries.cni, &node)
+        pod.remove(&self.binaries.cni, &node)?;
+        self.save()
     }
 
     /// Starts a server in a pod, as a process; it answers as [`server::Server`](crate::server::Server) does.
@@ -48,7 +50,7 @@ impl Bed {
         let log = self.plan.dir.join(format!("pod-{pod}.log"));
         let process = self.spawn(pod, &netns, &log, &[binary, "serve".to_owned(), pod.to_owned()])?;
         self.servers.insert(pod.to_owned(), process);
-        Ok(())
+        self.save()
     }
 
     /// Writes a Service and remembers it.
