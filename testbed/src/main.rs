@@ -41,6 +41,9 @@ struct Demo {
     /// How many clusters
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=4))]
     clusters: u32,
+    /// Break everything that can be broken, not only what is quickly mended
+    #[arg(long)]
+    long: bool,
     /// Where files of the demo lie
     #[arg(long, default_value = "target/demo")]
     dir: PathBuf,
@@ -97,8 +100,11 @@ fn demo(args: &Demo) -> Result<bool> {
     let plan = Plan::new(&run_id, &dir, args.clusters);
     let mut stage = Stage::set(plan, Binaries::beside_us()?, &ledger, &mut print)?;
     assert!(!args.panic, "asked to fail by --panic");
-    let held = demo::run(&mut stage, &args.only, &mut print);
+    let mut held = demo::run(&mut stage, &args.only, &mut print);
     let total = if args.only.is_empty() { demo::PROOFS.len() } else { args.only.len() };
+    if args.only.is_empty() {
+        held &= demo::chaos::run(&mut stage, &dir, args.long, &mut print)?;
+    }
     print(&if held { format!("all {total} proofs hold") } else { "a proof FAILED".to_owned() });
     if args.keep {
         return keep(stage, &dir).map(|()| held);
@@ -115,7 +121,8 @@ fn demo(args: &Demo) -> Result<bool> {
 /// Hands the pods' servers over to processes and prints how to go on.
 fn keep(mut stage: Stage, dir: &Path) -> Result<()> {
     drop(std::mem::take(&mut stage.servers));
-    let pods: Vec<_> = stage.bed.pods.keys().cloned().collect();
+    let unserved = |name: &&String| !stage.bed.servers.contains_key(*name);
+    let pods: Vec<_> = stage.bed.pods.keys().filter(unserved).cloned().collect();
     for pod in pods {
         stage.bed.serve(&pod)?;
     }

@@ -42,6 +42,13 @@ pub struct Pod {
     sandbox: OnceLock<Namespace>,
 }
 
+/// A sandbox that is not connected yet.
+pub(crate) struct Sandbox {
+    spec: PodSpec,
+    netns: String,
+    namespace: Namespace,
+}
+
 // === impl PodSpec ===
 
 impl PodSpec {
@@ -52,17 +59,19 @@ impl PodSpec {
     }
 }
 
-// === impl Pod ===
+// === impl Sandbox ===
 
-impl Pod {
-    /// Makes the sandbox and calls CNI ADD on its node.
-    ///
-    /// # Errors
-    ///
-    /// What the plugin answers.
-    pub fn add(ledger: &mut Ledger, plugin: &Path, run_id: &str, node: &NodePlan, spec: PodSpec) -> Result<Self> {
+impl Sandbox {
+    /// A namespace without an interface.
+    pub(crate) fn create(ledger: &mut Ledger, run_id: &str, spec: PodSpec) -> Result<Self> {
         let netns = format!("cw{run_id}-p-{}", spec.name);
-        let sandbox = OnceLock::from(network::namespace(ledger, &netns)?);
+        let namespace = network::namespace(ledger, &netns)?;
+        Ok(Self { spec, netns, namespace })
+    }
+
+    /// Calls CNI ADD on its node.
+    pub(crate) fn connect(self, plugin: &Path, node: &NodePlan) -> Result<Pod> {
+        let Self { spec, netns, namespace } = self;
         let answer = call(plugin, "ADD", node, &netns, &spec)?;
         let answer: Value = serde_json::from_str(&answer).with_context(|| format!("CNI ADD answers {answer}"))?;
         let ips: Vec<IpAddr> = answer["ips"]
@@ -76,7 +85,20 @@ impl Pod {
         let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) else {
             bail!("CNI ADD gave no address of both families: {answer}")
         };
-        Ok(Self { spec, netns, node: node.name.clone(), ipv4, ipv6, sandbox })
+        Ok(Pod { spec, netns, node: node.name.clone(), ipv4, ipv6, sandbox: OnceLock::from(namespace) })
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Makes the sandbox and calls CNI ADD on its node.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin answers.
+    pub fn add(ledger: &mut Ledger, plugin: &Path, run_id: &str, node: &NodePlan, spec: PodSpec) -> Result<Self> {
+        Sandbox::create(ledger, run_id, spec)?.connect(plugin, node)
     }
 
     /// Calls CNI DEL and removes the sandbox.

@@ -1,7 +1,10 @@
 //! Pods and services of a mesh.
 
-use anyhow::{Context, Result};
+use std::time::{Duration, Instant};
 
+use anyhow::{Context, Result, anyhow};
+
+use crate::pod::Sandbox;
 use crate::{Bed, Manifests, Pod, PodSpec};
 
 impl Bed {
@@ -19,6 +22,58 @@ impl Bed {
         self.pods.insert(name.clone(), pod);
         self.save()?;
         self.pod(&name)
+    }
+
+    /// Writes pods' objects: what a kubelet has long before it asks for a network.
+    ///
+    /// # Errors
+    ///
+    /// When one cannot be written.
+    pub fn announce_pods(&self, cluster: &str, specs: &[PodSpec]) -> Result<()> {
+        let manifests = self.manifests(cluster)?;
+        specs.iter().try_for_each(|spec| manifests.pod(&spec.namespace, &spec.name, &spec.labels))
+    }
+
+    /// CNI ADD for pods that were [announced](Self::announce_pods), `at_once` of them at a time; how long each took.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin answers.
+    pub fn connect_pods(
+        &mut self,
+        cluster: &str,
+        node: usize,
+        specs: Vec<PodSpec>,
+        at_once: usize,
+    ) -> Result<Vec<Duration>> {
+        let node = self.cluster(cluster)?.nodes[node].clone();
+        let mut times = Vec::new();
+        let mut specs = specs.into_iter().peekable();
+        while specs.peek().is_some() {
+            let group: Vec<PodSpec> = specs.by_ref().take(at_once).collect();
+            let create = |spec| Sandbox::create(&mut self.ledger, &self.parts.plan.run_id, spec);
+            let sandboxes = group.into_iter().map(create).collect::<Result<Vec<_>>>()?;
+            let plugin = &self.parts.binaries.cni;
+            let connected: Vec<Result<(Pod, Duration)>> = std::thread::scope(|scope| {
+                let connect = |sandbox: Sandbox| {
+                    let started = Instant::now();
+                    sandbox.connect(plugin, &node).map(|pod| (pod, started.elapsed()))
+                };
+                let running: Vec<_> =
+                    sandboxes.into_iter().map(|sandbox| scope.spawn(move || connect(sandbox))).collect();
+                running
+                    .into_iter()
+                    .map(|thread| thread.join().map_err(|_| anyhow!("a plugin's thread died"))?)
+                    .collect()
+            });
+            for connected in connected {
+                let (pod, time) = connected?;
+                self.pods.insert(pod.spec.name.clone(), pod);
+                times.push(time);
+            }
+        }
+        self.save()?;
+        Ok(times)
     }
 
     /// Deletes a pod: CNI DEL, its sandbox, its object.
