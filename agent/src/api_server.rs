@@ -22,14 +22,12 @@ mod state;
 /// What the handlers need.
 pub(crate) struct Shared {
     pub(crate) config: api::Config,
-    pub(crate) node: String,
-    pub(crate) identity_range: String,
     pub(crate) bpf_root: PathBuf,
     pub(crate) database: Database,
-    pub(crate) ipam: Mutex<::ipam::Ipam>,
+    pub(crate) ipam: Arc<Mutex<::ipam::Ipam>>,
     pub(crate) endpoints: ::endpoint::Manager,
     pub(crate) tables: Tables,
-    pub(crate) health: crate::status::Health,
+    pub(crate) health: Arc<crate::status::Health>,
 }
 
 /// A failed call: a status and one sentence.

@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod client;
 mod commands;
 mod output;
+mod view;
 
 /// Cilium's etcd mode and ClusterMesh
 #[derive(Parser)]

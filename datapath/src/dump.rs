@@ -8,13 +8,13 @@ use crate::{
     kernel::{Kernel, KernelError, Pair, Pinned},
 };
 use ebpf_abi::{
-    Addr4, Addr6, Backend, Counter, Endpoint, IpcacheEntry, LpmKey, METRIC_CELLS, Plain, PolicyEntry, PolicyLpmKey,
-    Reason, ServiceEntry, ServiceKey,
+    Addr4, Addr6, Backend, BackendState, Counter, Endpoint, IpcacheEntry, LpmKey, METRIC_CELLS, Plain, PolicyEntry,
+    PolicyLpmKey, Reason, ReverseNat, ServiceEntry, ServiceKey,
 };
 use model::{Direction, L3n4Addr, Prefix, Protocol};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 type Result<T> = std::result::Result<T, KernelError>;
@@ -66,6 +66,21 @@ pub struct MetricDump {
     pub direction: u8,
     pub packets: u64,
     pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendDump {
+    pub number: u32,
+    pub addr: L3n4Addr,
+    pub terminating: bool,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUse {
+    pub map: &'static str,
+    pub entries: usize,
+    pub capacity: u32,
 }
 
 /// Sorted by prefix.
@@ -162,6 +177,53 @@ pub fn policy(kernel: &mut impl Kernel, only: Option<u32>) -> Result<Vec<PolicyD
     Ok(rows)
 }
 
+/// Every backend by its number.
+///
+/// # Errors
+/// As above.
+pub fn backends(kernel: &mut impl Kernel) -> Result<Vec<BackendDump>> {
+    fn each<A: Address>(pairs: Vec<Pair>) -> impl Iterator<Item = BackendDump>
+    where
+        Backend<A>: Plain,
+    {
+        pairs.into_iter().filter_map(|(key, value)| {
+            let backend = Backend::<A>::from_bytes(&value)?;
+            let proto = Protocol::from_number(backend.proto)?;
+            let addr = L3n4Addr::new(backend.addr.ip(), u16::from_be(backend.port), proto);
+            Some(BackendDump {
+                number: u32::from_bytes(&key)?,
+                addr,
+                terminating: backend.state != BackendState::ACTIVE,
+            })
+        })
+    }
+    let mut rows: Vec<_> =
+        each::<Addr4>(kernel.dump(MapId::Backends4)?).chain(each::<Addr6>(kernel.dump(MapId::Backends6)?)).collect();
+    rows.sort_by_key(|row| (row.addr.ip.is_ipv6(), row.number));
+    Ok(rows)
+}
+
+/// What replies are turned back into, by the number that their flow remembers.
+///
+/// # Errors
+/// As above.
+pub fn reverse_nat(kernel: &mut impl Kernel) -> Result<Vec<(u16, SocketAddr)>> {
+    fn each<A: Address>(pairs: Vec<Pair>) -> impl Iterator<Item = (u16, SocketAddr)>
+    where
+        ReverseNat<A>: Plain,
+    {
+        pairs.into_iter().filter_map(|(key, value)| {
+            let row = ReverseNat::<A>::from_bytes(&value)?;
+            Some((u16::from_bytes(&key)?, SocketAddr::new(row.addr.ip(), u16::from_be(row.port))))
+        })
+    }
+    let mut rows: Vec<_> = each::<Addr4>(kernel.dump(MapId::ReverseNat4)?)
+        .chain(each::<Addr6>(kernel.dump(MapId::ReverseNat6)?))
+        .collect();
+    rows.sort();
+    Ok(rows)
+}
+
 /// Services with their slots, sorted by frontend.
 ///
 /// # Errors
@@ -202,6 +264,28 @@ pub fn services(kernel: &mut impl Kernel) -> Result<Vec<ServiceDump>> {
     }
     let mut rows = each::<Addr4>(kernel.dump(MapId::Services4)?, kernel.dump(MapId::Backends4)?);
     rows.extend(each::<Addr6>(kernel.dump(MapId::Services6)?, kernel.dump(MapId::Backends6)?));
+    Ok(rows)
+}
+
+/// How full every map with a bound is; of the policy sets the fullest, as `policy_set`.
+///
+/// # Errors
+/// As above.
+pub fn pressure(kernel: &mut Pinned) -> Result<Vec<MapUse>> {
+    let mut rows = Vec::new();
+    for map in MapId::BOUNDED {
+        let capacity = kernel.capacity(map)?;
+        rows.push(MapUse { map: map.spec().name, entries: kernel.dump(map)?.len(), capacity });
+    }
+    let mut fullest = MapUse { map: "policy_set", entries: 0, capacity: ebpf_abi::maps::POLICY_SET.max_entries };
+    for set in kernel.sets()? {
+        let map = MapId::PolicySet(set);
+        let entries = kernel.dump(map)?.len();
+        if entries > fullest.entries {
+            fullest = MapUse { map: "policy_set", entries, capacity: kernel.capacity(map)? };
+        }
+    }
+    rows.push(fullest);
     Ok(rows)
 }
 

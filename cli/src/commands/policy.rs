@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{PolicyEntry, Selector, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,10 +24,14 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    match args.command {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
+    match command {
         Command::Get => {
-            let rules: Vec<PolicyEntry> = args.socket.get(paths::POLICY).await?;
-            args.output.list(&["POLICY", "FROM FILE", "SUBJECT", "INGRESS", "EGRESS"], &rules, |rule| {
+            let rules: Vec<PolicyEntry> = view.socket.get(paths::POLICY).await?;
+            view.output.list(&["POLICY", "FROM FILE", "SUBJECT", "INGRESS", "EGRESS"], &rules, |rule| {
                 vec![
                     rule.policy.clone(),
                     rule.place.clone().unwrap_or_default(),
@@ -41,8 +42,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             })?;
         }
         Command::Selectors => {
-            let selectors: Vec<Selector> = args.socket.get(paths::SELECTORS).await?;
-            args.output.list(&["SELECTOR", "USERS", "IDENTITIES"], &selectors, |selector| {
+            let selectors: Vec<Selector> = view.socket.get(paths::SELECTORS).await?;
+            view.output.list(&["SELECTOR", "USERS", "IDENTITIES"], &selectors, |selector| {
                 let identities = selector.identities.iter().map(ToString::to_string).collect::<Vec<_>>();
                 vec![selector.selector.replace(',', "\n"), selector.users.to_string(), identities.join("\n")]
             })?;
