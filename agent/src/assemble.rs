@@ -68,6 +68,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
     };
     let shared = Shared {
         config: cni_config,
+        policy: logic::policy_options(args),
         bpf_root: args.bpf_root.clone(),
         database,
         ipam,

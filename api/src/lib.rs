@@ -16,6 +16,7 @@ mod ipam;
 mod node;
 pub mod paths;
 mod policy;
+mod policy_trace;
 mod service;
 mod statedb;
 
@@ -34,6 +35,7 @@ pub use ip::{IpEntry, IpMetadata};
 pub use ipam::IpamResponse;
 pub use node::Node;
 pub use policy::{PolicyEntry, Selector};
+pub use policy_trace::{PolicyTrace, TraceDirection, TraceParty, TraceVerdict};
 pub use service::{Backend, FrontendAddress, Service};
 pub use statedb::Table;
 

@@ -109,6 +109,9 @@ fn with_sources(mut given: Vec<std::ffi::OsString>) -> anyhow::Result<Vec<std::f
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.is::<output::ReaderGone>() {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("error: {error:#}");
     ExitCode::FAILURE
 }

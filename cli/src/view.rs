@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::Result;
 
 use crate::client::Socket;
-use crate::output::{Form, Output, print};
+use crate::output::{Form, Output, ReaderGone, print};
 
 /// Where, how, and whether again.
 #[derive(Debug, Clone, clap::Args)]
@@ -34,6 +34,9 @@ impl View {
                 print("\x1b[H\x1b[2J")?;
             }
             if let Err(error) = round().await {
+                if error.is::<ReaderGone>() {
+                    return Err(error);
+                }
                 eprintln!("error: {error:#}");
             }
             tokio::time::sleep(Duration::from_secs(seconds)).await;

@@ -9,9 +9,9 @@ use crate::{
 };
 use ebpf_abi::{
     Addr4, Addr6, Backend, BackendState, Counter, Endpoint, IpcacheEntry, LpmKey, METRIC_CELLS, Plain, PolicyEntry,
-    PolicyLpmKey, Reason, ReverseNat, ServiceEntry, ServiceKey,
+    PolicyKey, PolicyLpmKey, Reason, ReverseNat, ServiceEntry, ServiceKey,
 };
-use model::{Direction, L3n4Addr, Prefix, Protocol};
+use model::{Direction, L3n4Addr, PortProto, Prefix, Protocol};
 use std::{
     collections::BTreeMap,
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -222,6 +222,34 @@ pub fn reverse_nat(kernel: &mut impl Kernel) -> Result<Vec<(u16, SocketAddr)>> {
         .collect();
     rows.sort();
     Ok(rows)
+}
+
+/// What the rows of a set say of a new flow, looked up as the programs do; `None` when there is no such set.
+///
+/// # Errors
+/// As above.
+pub fn verdict(
+    kernel: &mut impl Kernel,
+    set: u32,
+    direction: Direction,
+    identity: u32,
+    port: PortProto,
+) -> Result<Option<bool>> {
+    if !kernel.sets()?.contains(&set) {
+        return Ok(None);
+    }
+    let mut row = |identity: u32| {
+        let egress = u8::from(direction == Direction::Egress);
+        let key = PolicyKey { identity, egress, proto: port.proto.number(), dport: port.port.to_be() };
+        let key = PolicyLpmKey { prefix_len: ebpf_abi::POLICY_FULL_PREFIX, key };
+        Ok(kernel.lookup(MapId::PolicySet(set), key.as_bytes())?.and_then(|value| PolicyEntry::from_bytes(&value)))
+    };
+    let rank = |row: &PolicyEntry| (row.precedence, row.l4_prefix());
+    let chosen = match (row(identity)?, row(0)?) {
+        (Some(exact), Some(any)) => Some(if rank(&any) > rank(&exact) { any } else { exact }),
+        (exact, any) => exact.or(any),
+    };
+    Ok(Some(chosen.is_some_and(|row| !row.is_deny())))
 }
 
 /// Services with their slots, sorted by frontend.

@@ -1,5 +1,7 @@
 //! `causeway policy`.
 
+mod explain;
+
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -21,6 +23,10 @@ enum Command {
     Get,
     /// The selectors in use, and whom they select
     Selectors,
+    /// Why a connection is let through or not, by which rule, and what would change it
+    Explain(explain::Explain),
+    /// The same, asked with the flags of cilium-dbg
+    Trace(explain::Trace),
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -41,6 +47,8 @@ async fn list(view: &View, command: &Command) -> Result<ExitCode> {
                 ]
             })?;
         }
+        Command::Explain(question) => return question.run(view).await,
+        Command::Trace(question) => return question.run(view).await,
         Command::Selectors => {
             let selectors: Vec<Selector> = view.socket.get(paths::SELECTORS).await?;
             view.output.list(&["SELECTOR", "USERS", "IDENTITIES"], &selectors, |selector| {

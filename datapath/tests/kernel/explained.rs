@@ -6,7 +6,7 @@ use crate::{
     packet::{SYN, echo, frame, ip, tcp, udp},
 };
 use datapath::{
-    MapId, Program, conntrack,
+    MapId, Program, conntrack, dump,
     kernel::Kernel,
     plan::{Op, policy as rows},
 };
@@ -257,25 +257,9 @@ fn sends(node: &mut Node, direction: Direction, number: usize, identity: u32, po
     run.action != DROP
 }
 
-/// What the rows of the kernel's own map say, looked up as the program does: the peer, then anybody.
+/// What the rows of the kernel's own map say.
 fn looks_up(node: &mut Node, set: u32, direction: Direction, identity: u32, port: PortProto) -> bool {
-    let mut row = |identity: u32| {
-        let key = PolicyKey {
-            identity,
-            egress: u8::from(direction == Direction::Egress),
-            proto: port.proto.number(),
-            dport: port.port.to_be(),
-        };
-        let key = PolicyLpmKey { prefix_len: ebpf_abi::POLICY_FULL_PREFIX, key };
-        let value = node.kernel.lookup(MapId::PolicySet(set), key.as_bytes()).unwrap();
-        value.and_then(|value| PolicyEntry::from_bytes(&value))
-    };
-    let rank = |row: &PolicyEntry| (row.precedence, row.l4_prefix());
-    let chosen = match (row(identity), row(0)) {
-        (Some(exact), Some(any)) => Some(if rank(&any) > rank(&exact) { any } else { exact }),
-        (exact, any) => exact.or(any),
-    };
-    chosen.is_some_and(|row| !row.is_deny())
+    dump::verdict(&mut node.kernel, set, direction, identity, port).unwrap().unwrap()
 }
 
 #[test]
