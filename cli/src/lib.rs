@@ -10,6 +10,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod client;
 mod commands;
 mod output;
+mod view;
 
 /// Cilium's etcd mode and ClusterMesh
 #[derive(Parser)]
@@ -112,6 +113,9 @@ fn with_sources(mut given: Vec<std::ffi::OsString>) -> anyhow::Result<Vec<std::f
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {
+    if error.is::<output::ReaderGone>() {
+        return ExitCode::SUCCESS;
+    }
     eprintln!("error: {error:#}");
     ExitCode::FAILURE
 }
