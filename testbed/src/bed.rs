@@ -342,6 +342,17 @@ impl Bed {
         Process::start(&mut self.ledger, name, netns, log, words)
     }
 
+    /// Makes a sandbox without a pod in it; its name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn sandbox(&mut self, name: &str) -> Result<String> {
+        let netns = format!("cw{}-{name}", self.plan.run_id);
+        crate::network::namespace(&mut self.ledger, &netns)?;
+        Ok(netns)
+    }
+
     /// Leaves everything running and writes the description of it.
     ///
     /// # Errors
