@@ -2,6 +2,7 @@
 
 pub(crate) mod bpf;
 pub(crate) mod bugtool;
+pub(crate) mod chaos;
 pub(crate) mod cleanup;
 pub(crate) mod clustermesh;
 pub(crate) mod completion;

@@ -4,6 +4,7 @@ mod doubt;
 mod hold;
 #[cfg(test)]
 pub(crate) mod tests;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +18,8 @@ pub use hold::{HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 
 use self::doubt::{Decision, Doubt};
 use self::hold::Hold;
-use crate::{Decode, Decoded, Evidence};
+use self::together::Together;
+use crate::{Decode, Decoded, Evidence, Held};
 
 /// Follows one prefix.
 pub struct Core<D: Decode> {
@@ -106,6 +108,8 @@ impl<D: Decode> Core<D> {
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
         let mut gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>> = BTreeMap::new();
+        let together = Together::of(&events);
+        let mut suspicious = BTreeSet::new();
         for event in events {
             match event {
                 Event::Created(kv) => {
@@ -113,13 +117,21 @@ impl<D: Decode> Core<D> {
                     self.handle_put(&kv, &mut gone);
                 }
                 Event::Modified(kv) => self.handle_put(&kv, &mut gone),
-                Event::Deleted { key, .. } => {
+                Event::Deleted { key, revision } => {
                     self.live = self.live.saturating_sub(1);
                     self.doubt.handle_change();
                     let Some(name) = wire::key::name_after(&self.prefix, &key) else { continue };
                     self.forgive(name);
                     if let Some(key) = self.decode.row_key(name) {
                         let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
+                        let held = match D::HELD {
+                            Held::None => false,
+                            Held::AtOnce => together.is_lease_end(revision),
+                            Held::Each => true,
+                        };
+                        if held {
+                            suspicious.insert(key.clone());
+                        }
                         gone.insert(key, row);
                     }
                 }
@@ -148,7 +160,8 @@ impl<D: Decode> Core<D> {
             }
         }
         if !gone.is_empty() {
-            self.handle_gone(now, gone);
+            suspicious.retain(|key| gone.contains_key(key));
+            self.handle_gone(now, gone, &suspicious);
         }
     }
 
@@ -218,17 +231,21 @@ impl<D: Decode> Core<D> {
         }
     }
 
-    fn handle_gone(&mut self, now: Instant, gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>) {
+    fn handle_gone(
+        &mut self,
+        now: Instant,
+        gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+        suspicious: &BTreeSet<<D::Row as Row>::Key>,
+    ) {
         let before = self.hold.len();
-        let verdict = self.hold.handle_gone(now, gone, self.live);
+        let verdict = self.hold.handle_gone(now, gone, suspicious, self.live);
         self.effects.extend(verdict.delete.into_iter().map(Effect::Delete));
         self.effects.extend(verdict.restore.into_iter().map(Effect::Upsert));
         if self.hold.len() > before {
             let message = format!(
-                "{} keys of {} went within {} s; their rows are held for {} s",
+                "{} keys of {} went as if a lease had ended; their rows are held for {} s",
                 self.hold.len(),
                 self.prefix,
-                HOLD_WINDOW.as_secs(),
                 HOLD.as_secs()
             );
             self.alarm("mass-delete", message);

@@ -31,7 +31,7 @@ mod snapshot;
 mod store_metrics;
 
 pub use self::core::{Core, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
-pub use decode::{Decode, Decoded};
+pub use decode::{Decode, Decoded, Held};
 pub use driver::Import;
 pub use export::Exporter;
 pub use health::{Evidence, Freshness, SourceAge, StoreHealth, follow_heartbeat};

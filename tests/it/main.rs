@@ -1,6 +1,7 @@
 //! The whole, as its users run it: real etcd, real eBPF, real packets between network namespaces.
 
 mod broken;
+mod chaos;
 mod commands;
 mod input;
 mod leftovers;
