@@ -13,7 +13,9 @@ mod args;
 mod assemble;
 mod database;
 mod exports;
+mod history;
 mod logic;
+mod metrics;
 mod monitor;
 mod node;
 mod readiness;
@@ -39,7 +41,8 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// When it cannot start: the sentence says what, where and how to fix it.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
+    let ids = [("clusterName", args.cluster_name.to_string()), ("nodeName", args.node()?.to_string())];
+    runtime::init_logging(&args.log, &ids).map_err(anyhow::Error::msg)?;
     let tasks = Tasks::default();
     assemble::assemble(&tasks, &args).await?;
     let code = tokio::select! {
