@@ -8,6 +8,7 @@
 //! ```
 //! Stopping it removes nothing: programs and maps go on without it.
 
+mod alarms;
 mod api_server;
 mod args;
 mod assemble;
@@ -16,6 +17,7 @@ mod exports;
 mod logic;
 mod monitor;
 mod node;
+mod preflight;
 mod readiness;
 mod restore;
 mod snapshots;
@@ -41,7 +43,7 @@ const GRACE: Duration = Duration::from_secs(5);
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
     let tasks = Tasks::default();
-    assemble::assemble(&tasks, &args).await?;
+    let _held = assemble::assemble(&tasks, &args).await?;
     let code = tokio::select! {
         signal = runtime::terminated() => {
             let signal = signal.context("listen for signals")?;

@@ -1,5 +1,6 @@
 //! The rules of an import, without clock, store or table: events in, writes out.
 
+mod damp;
 mod doubt;
 mod hold;
 #[cfg(test)]
@@ -13,8 +14,10 @@ use kvstore::{Event, KeyValue};
 use statedb::{Row, RowRef, Snapshot};
 use tables::{Alarm, Rejected};
 
+pub use damp::{DAMP_FREE, DAMP_WINDOW};
 pub use hold::{HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 
+use self::damp::Damp;
 use self::doubt::{Decision, Doubt};
 use self::hold::Hold;
 use crate::{Decode, Decoded, Evidence};
@@ -26,11 +29,32 @@ pub struct Core<D: Decode> {
     quota: usize,
     /// Keys that the store has.
     live: usize,
-    /// Names in quarantine.
-    quarantine: BTreeSet<String>,
+    /// Names in quarantine, with why and what to look at again when that may have changed.
+    quarantine: BTreeMap<String, Quarantined<D::Row>>,
+    /// Bytes of keys and values kept in quarantine.
+    kept: usize,
+    /// Where keys may change only so often.
+    damp: Option<Damp>,
     hold: Hold<D::Row>,
     doubt: Doubt,
     effects: VecDeque<Effect<D::Row>>,
+}
+
+/// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
+const MAX_KEPT: usize = 8 << 20;
+
+struct Quarantined<R> {
+    error: String,
+    what: Refused<R>,
+}
+
+enum Refused<R> {
+    /// As the store has it.
+    Key(KeyValue),
+    /// Was accepted once.
+    Row(R),
+    /// There was no room to keep it.
+    Forgotten,
 }
 
 /// What the driver does, in order.
@@ -71,11 +95,18 @@ impl<D: Decode> Core<D> {
             prefix,
             quota,
             live: 0,
-            quarantine: BTreeSet::new(),
+            quarantine: BTreeMap::new(),
+            kept: 0,
+            damp: None,
             hold: Hold::new(),
             doubt: Doubt::default(),
             effects: VecDeque::new(),
         }
+    }
+
+    /// Follows a key that changes without rest once a second only: for data of others.
+    pub fn damped(self) -> Self {
+        Self { damp: Some(Damp::default()), ..self }
     }
 
     /// What the keys mean.
@@ -90,7 +121,8 @@ impl<D: Decode> Core<D> {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.hold.poll_timeout().into_iter().chain(self.doubt.poll_timeout(now)).min()
+        let damped = self.damp.as_ref().and_then(Damp::poll_timeout);
+        self.hold.poll_timeout().into_iter().chain(self.doubt.poll_timeout(now)).chain(damped).min()
     }
 
     /// How many rows a mass delete has put on hold.
@@ -105,50 +137,164 @@ impl<D: Decode> Core<D> {
 
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
-        let mut gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>> = BTreeMap::new();
+        let mut gone = BTreeMap::new();
         for event in events {
-            match event {
-                Event::Created(kv) => {
-                    self.live += 1;
-                    self.handle_put(&kv, &mut gone);
-                }
-                Event::Modified(kv) => self.handle_put(&kv, &mut gone),
-                Event::Deleted { key, .. } => {
-                    self.live = self.live.saturating_sub(1);
-                    self.doubt.handle_change();
-                    let Some(name) = wire::key::name_after(&self.prefix, &key) else { continue };
-                    self.forgive(name);
-                    if let Some(key) = self.decode.row_key(name) {
-                        let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
-                        gone.insert(key, row);
-                    }
-                }
-                Event::ListDone => {
-                    let keep = match D::REFUSAL_WITHDRAWS {
-                        true => BTreeSet::new(),
-                        false => self.quarantine.iter().filter_map(|name| self.decode.row_key(name)).collect(),
-                    };
-                    self.effects.push_back(Effect::Done { keep });
-                }
-                Event::StoreUnknown => {
-                    self.doubt.handle_unknown(now);
-                    let message = format!(
-                        "the store is not the one we knew: rows of {} that it does not have stay until they are proven \
-                         gone",
-                        self.prefix
-                    );
-                    self.alarm("store-unknown", message);
-                }
-                Event::Relisted { unproven } => {
-                    if self.doubt.handle_relisted(now, unproven) {
-                        self.effects.push_back(Effect::Proven);
-                        self.clear_alarm("store-unknown");
-                    }
-                }
+            match &event {
+                Event::Created(_) => self.live += 1,
+                Event::Deleted { .. } => self.live = self.live.saturating_sub(1),
+                _ => {}
+            }
+            if let Some(event) = self.damp(now, event, rows, &mut gone) {
+                self.handle_event(now, event, rows, &mut gone);
             }
         }
         if !gone.is_empty() {
             self.handle_gone(now, gone);
+        }
+    }
+
+    /// Changes that waited because their keys have too many.
+    pub fn handle_damped(&mut self, now: Instant, rows: &Snapshot<D::Row>) {
+        let Some(damp) = &mut self.damp else { return };
+        let due = damp.take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        let mut gone = BTreeMap::new();
+        for event in due {
+            self.handle_event(now, event, rows, &mut gone);
+        }
+        self.clear_alarm("flapping");
+        if !gone.is_empty() {
+            self.handle_gone(now, gone);
+        }
+    }
+
+    /// What others say has changed: what was refused may be right now, and, where it is about what is `ours`, the other
+    /// way round.
+    pub fn handle_border(&mut self, ours: bool, rows: &Snapshot<D::Row>) {
+        for name in self.quarantine.keys().cloned().collect::<Vec<_>>() {
+            self.reconsider(&name);
+        }
+        if !ours {
+            return;
+        }
+        let cluster = self.decode.cluster().clone();
+        for row in rows.by("cluster", cluster.as_str()) {
+            if !self.decode.owns(row) {
+                continue;
+            }
+            let Err(why) = self.decode.judge(row) else { continue };
+            let name = self.decode.name(row);
+            if self.quarantine.contains_key(&name) {
+                continue;
+            }
+            let key = format!("{}{name}", self.prefix);
+            self.reject(&key, &name, format!("{key}: {why}"), Refused::Row((**row).clone()));
+            if D::REFUSAL_WITHDRAWS {
+                self.effects.push_back(Effect::Delete(row.key()));
+            }
+        }
+    }
+
+    fn reconsider(&mut self, name: &str) {
+        let Some(entry) = self.quarantine.get(name) else { return };
+        let key = format!("{}{name}", self.prefix);
+        match &entry.what {
+            Refused::Forgotten => {}
+            Refused::Row(row) => {
+                if self.decode.judge(row).is_ok() {
+                    let row = row.clone();
+                    self.forgive(name);
+                    self.effects.push_back(Effect::Upsert(row));
+                }
+            }
+            Refused::Key(kv) => {
+                let again = self.decode.decode(&key, name, kv);
+                let same = match &again {
+                    Err(error) | Ok(Decoded::Partial(_, error)) => *error == entry.error,
+                    Ok(_) => false,
+                };
+                if !same {
+                    let kv = kv.clone();
+                    self.handle_put(&kv, &mut BTreeMap::new());
+                }
+            }
+        }
+    }
+
+    /// The event, unless its key has to wait.
+    fn damp(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) -> Option<Event> {
+        let Some(damp) = &mut self.damp else { return Some(event) };
+        let key = match &event {
+            Event::Created(kv) | Event::Modified(kv) => &kv.key,
+            Event::Deleted { key, .. } => key,
+            // A list shall not be called complete before what came ahead of it.
+            _ => {
+                for waited in damp.take_all(now) {
+                    self.handle_event(now, waited, rows, gone);
+                }
+                return Some(event);
+            }
+        };
+        let Some(name) = wire::key::name_after(&self.prefix, key).map(str::to_owned) else { return Some(event) };
+        let before = damp.len();
+        let admitted = damp.admit(now, &name, event);
+        if before == 0 && damp.len() > 0 {
+            let message = format!(
+                "{}{name} changes more than {DAMP_FREE} times a second: one change a second is followed",
+                self.prefix
+            );
+            self.alarm("flapping", message);
+        }
+        admitted
+    }
+
+    fn handle_event(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) {
+        match event {
+            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, gone),
+            Event::Deleted { key, .. } => {
+                self.doubt.handle_change();
+                let Some(name) = wire::key::name_after(&self.prefix, &key) else { return };
+                self.forgive(name);
+                if let Some(key) = self.decode.row_key(name) {
+                    let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
+                    gone.insert(key, row);
+                }
+            }
+            Event::ListDone => {
+                let keep = match D::REFUSAL_WITHDRAWS {
+                    true => BTreeSet::new(),
+                    false => self.quarantine.keys().filter_map(|name| self.decode.row_key(name)).collect(),
+                };
+                self.effects.push_back(Effect::Done { keep });
+            }
+            Event::StoreUnknown => {
+                self.doubt.handle_unknown(now);
+                let message = format!(
+                    "the store is not the one we knew: rows of {} that it does not have stay until they are proven gone",
+                    self.prefix
+                );
+                self.alarm("store-unknown", message);
+            }
+            Event::Relisted { unproven } => {
+                if self.doubt.handle_relisted(now, unproven) {
+                    self.effects.push_back(Effect::Proven);
+                    self.clear_alarm("store-unknown");
+                }
+            }
         }
     }
 
@@ -182,7 +328,7 @@ impl<D: Decode> Core<D> {
         self.doubt.handle_change();
         let Some((key, name)) = self.split(kv) else {
             let key = String::from_utf8_lossy(&kv.key).into_owned();
-            return self.reject(&key, &key, "the key is not UTF-8".to_owned());
+            return self.reject(&key, &key, format!("{key}: the key is not UTF-8"), Refused::Forgotten);
         };
         // Nearly always nothing has gone, and then a put need not be looked up among what has.
         if !(gone.is_empty() && self.hold.is_idle())
@@ -197,7 +343,7 @@ impl<D: Decode> Core<D> {
         }
         let decoded = match self.live > self.quota {
             // The latest comers are refused, so that the first ones stay usable.
-            true => Err(format!("the cluster has more than {} keys here", self.quota)),
+            true => Err(format!("{key}: the cluster has more than {} keys here", self.quota)),
             false => self.decode.decode(key, name, kv),
         };
         match decoded {
@@ -209,8 +355,12 @@ impl<D: Decode> Core<D> {
                 self.forgive(name);
                 self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
             }
+            Ok(Decoded::Partial(row, error)) => {
+                self.reject(key, name, error, Refused::Key(kv.clone()));
+                self.effects.push_back(Effect::Upsert(row));
+            }
             Err(error) => {
-                self.reject(key, name, error);
+                self.reject(key, name, error, Refused::Key(kv.clone()));
                 if D::REFUSAL_WITHDRAWS {
                     self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
                 }
@@ -240,17 +390,27 @@ impl<D: Decode> Core<D> {
         key.strip_prefix(self.prefix.as_str()).map(|name| (key, name))
     }
 
-    fn reject(&mut self, key: &str, name: &str, error: String) {
-        self.quarantine.insert(name.to_owned());
+    fn reject(&mut self, key: &str, name: &str, error: String, what: Refused<D::Row>) {
+        self.drop_kept(name);
+        let size = what.size();
+        let what = if self.kept + size > MAX_KEPT { Refused::Forgotten } else { what };
+        self.kept += what.size();
+        self.quarantine.insert(name.to_owned(), Quarantined { error: error.clone(), what });
         let cluster = self.decode.cluster().clone();
         self.effects.push_back(Effect::Reject(Rejected { cluster, key: key.into(), error: error.into() }));
     }
 
     fn forgive(&mut self, name: &str) {
-        if !self.quarantine.is_empty() && self.quarantine.remove(name) {
+        if !self.quarantine.is_empty() && self.drop_kept(name) {
             let key = format!("{}{name}", self.prefix);
             self.effects.push_back(Effect::Forgive((self.decode.cluster().clone(), key.into())));
         }
+    }
+
+    fn drop_kept(&mut self, name: &str) -> bool {
+        let dropped = self.quarantine.remove(name);
+        self.kept -= dropped.as_ref().map_or(0, |entry| entry.what.size());
+        dropped.is_some()
     }
 
     fn alarm(&mut self, what: &str, message: String) {
@@ -265,5 +425,17 @@ impl<D: Decode> Core<D> {
 
     fn alarm_name(&self, what: &str) -> Arc<str> {
         format!("kvstore/{}/{}/{what}", self.decode.cluster(), D::RESOURCE).into()
+    }
+}
+
+// === impl Refused ===
+
+impl<R> Refused<R> {
+    fn size(&self) -> usize {
+        match self {
+            Self::Key(kv) => kv.key.len() + kv.value.len(),
+            Self::Row(_) => size_of::<R>(),
+            Self::Forgotten => 0,
+        }
     }
 }

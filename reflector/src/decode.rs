@@ -23,6 +23,16 @@ pub trait Decode: Send + Sync + 'static {
     /// What, where and which rule: the key is then quarantined.
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<Self::Row>, String>;
 
+    /// Whether a row that was accepted would be accepted now, when others have said more.
+    ///
+    /// # Errors
+    ///
+    /// As [`Decode::decode`].
+    fn judge(&self, row: &Self::Row) -> Result<(), String>;
+
+    /// The rest of a key that becomes this row.
+    fn name(&self, row: &Self::Row) -> String;
+
     /// The row that a key of this name would become; `None` when it can be none of ours.
     fn row_key(&self, name: &str) -> Option<<Self::Row as Row>::Key>;
 
@@ -41,6 +51,8 @@ pub trait Decode: Send + Sync + 'static {
 pub enum Decoded<R> {
     /// This row.
     Row(R),
+    /// This row, without what is refused of it, and why.
+    Partial(R, String),
     /// The same as no key.
     Absent,
 }

@@ -16,6 +16,7 @@
 //!
 //! [`Origin`]: tables::Origin
 
+mod border;
 mod core;
 mod decode;
 mod driver;
@@ -28,7 +29,8 @@ mod nodes;
 mod services;
 mod snapshot;
 
-pub use self::core::{Core, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
+pub use self::core::{Core, DAMP_FREE, DAMP_WINDOW, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
+pub use border::{Border, BorderVersion};
 pub use decode::{Decode, Decoded};
 pub use driver::Import;
 pub use export::Exporter;

@@ -108,7 +108,7 @@ impl Bed {
             Manifests::open(&cluster.manifests)?.namespace("demo")?;
         }
         bed.write_mesh_files()?;
-        for cluster in bed.plan.clusters.clone() {
+        for cluster in bed.plan.clusters.clone().into_iter().filter(|cluster| !cluster.nodes.is_empty()) {
             bed.start_operator(&cluster)?;
             for node in &cluster.nodes {
                 bed.start_agent(&cluster, node)?;
@@ -195,6 +195,7 @@ impl Bed {
             format!("--bpf-root={}", node.bpf_root.display()),
             "--prometheus-serve-addr=127.0.0.1:9962".to_owned(),
         ]);
+        words.extend(self.plan.agent_flags.iter().cloned());
         let name = format!("agent of {}", node.name);
         let process = Process::start(&mut self.ledger, &name, &node.netns, &node.log, &words)?;
         self.agents.insert(node.name.clone(), process);
@@ -429,7 +430,7 @@ impl Bed {
                     "log": store.map(|store| store.process.log().to_owned()),
                 },
                 "operator": {
-                    "netns": cluster.nodes[0].netns, "pid": self.operators.get(&cluster.name).map(Process::pid),
+                    "netns": cluster.nodes.first().map(|node| &node.netns), "pid": self.operators.get(&cluster.name).map(Process::pid),
                 },
                 "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
                 "pods": self.pods.values().filter(belongs).map(pod).collect::<Vec<_>>(),

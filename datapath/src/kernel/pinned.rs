@@ -22,6 +22,7 @@ pub struct Pinned {
     root: PathBuf,
     maps: HashMap<MapId, OwnedFd>,
     programs: Option<PodPrograms>,
+    policy_max: u32,
 }
 
 /// The programs that every pod interface gets.
@@ -35,11 +36,11 @@ impl Pinned {
     /// Opens the maps below `root` as they come; enough for dumps. Nothing can be attached.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), maps: HashMap::new(), programs: None }
+        Self { root: root.to_owned(), maps: HashMap::new(), programs: None, policy_max: maps::POLICY_SET.max_entries }
     }
 
-    pub(crate) fn with_programs(root: &Path, programs: PodPrograms) -> Self {
-        Self { programs: Some(programs), ..Self::new(root) }
+    pub(crate) fn with_programs(root: &Path, programs: PodPrograms, policy_max: u32) -> Self {
+        Self { programs: Some(programs), policy_max, ..Self::new(root) }
     }
 
     /// The map's descriptor. `None`: a policy set that does not exist.
@@ -177,7 +178,7 @@ impl Kernel for Pinned {
         let failed = |source: io::Error| KernelError::Map { operation: "create", map, count: 0, source };
         let spec = &maps::POLICY_SET;
         let fd =
-            sys::create_map(spec.kind as u32, spec.key, spec.value, spec.max_entries, spec.flags).map_err(failed)?;
+            sys::create_map(spec.kind as u32, spec.key, spec.value, self.policy_max, spec.flags).map_err(failed)?;
         let value = std::os::fd::AsRawFd::as_raw_fd(&fd);
         let outer = self.require(MapId::Policy)?;
         sys::update_elem(outer, set.as_bytes(), &value.to_ne_bytes()).map_err(|source| {
@@ -200,6 +201,10 @@ impl Kernel for Pinned {
             source,
         })?;
         self.raise_policy_revision(MapId::PolicySet(set))
+    }
+
+    fn policy_max(&self) -> u32 {
+        self.policy_max
     }
 
     fn sets(&mut self) -> Result<Vec<u32>> {

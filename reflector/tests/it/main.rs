@@ -70,7 +70,8 @@ impl Bench {
             alarms: self.alarms.0.clone(),
             metrics: Metrics::unregistered(),
             health: Freshness::default().store(&cluster(), Duration::from_secs(900)),
-            exporter: Some(self.exporter.clone()),
+            border: None,
+        exporter: Some(self.exporter.clone()),
             quota: usize::MAX,
         }
     }
