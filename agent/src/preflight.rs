@@ -21,13 +21,14 @@ const MAX_SOCKET_PATH: usize = 107;
 
 /// Checks everything, then takes the directories; they are held while the result lives.
 pub(crate) fn check(args: &Args, netlink: &mut Netlink) -> Result<Held> {
-    options(args)?;
     kvstore::Options::parse(&args.kvstore_opt)?.check()?;
     let places = [("--state-dir", &args.state_dir), ("--lib-dir", &args.lib_dir)];
     let owner = directory::Owner { cluster: args.cluster_name.to_string(), id: args.cluster_id.get() };
     for (option, path) in places {
         directory::check(option, path, &owner)?;
     }
+    // Read only: an agent that cannot go on with the addresses in use must not begin.
+    ipam::Ipam::open(args.ipv4_range.into_iter().chain(args.ipv6_range), &args.state_dir.join("ipam.json"))?;
     // Before anything that a first agent of the same node has already taken: its pid is the answer.
     directory::not_running(&args.socket_path)?;
     directory::not_held("--bpf-root", &args.bpf_root)?;
@@ -47,6 +48,7 @@ pub(crate) fn layout(args: &Args) -> Result<ClusterIdLayout> {
     if args.cluster_id != ClusterId::NONE {
         layout.check(args.cluster_id).context("--cluster-id")?;
     }
+    options(args)?;
     Ok(layout)
 }
 

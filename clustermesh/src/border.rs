@@ -132,7 +132,9 @@ impl Border for RemoteBorder {
     fn node(&self, node: &Node) -> Result<(), String> {
         let view = self.frontier.view();
         for cidr in node.pod_cidrs() {
-            usable(cidr).and_then(|()| view.foreign(&self.cluster, cidr)).map_err(|why| format!("AllocCIDR {cidr}: {why}"))?;
+            usable(cidr)
+                .and_then(|()| view.foreign(&self.cluster, cidr))
+                .map_err(|why| format!("AllocCIDR {cidr}: {why}"))?;
         }
         let special = node.health_ips().chain(node.ingress_ips());
         for ip in node.addresses.iter().map(|address| address.ip).chain(special) {
@@ -325,7 +327,10 @@ mod tests {
         };
         check(node("evil", "v2", "192.0.2.4", "10.3.2.0/24"), "ok");
         check(node("evil", "v2", "192.0.2.4", ""), "ok");
-        check(node("evil", "v2", "192.0.2.4", "10.1.1.0/24"), "AllocCIDR 10.1.1.0/24: 10.1.1.0/24 overlaps 10.1.1.0/24 of east/e1");
+        check(
+            node("evil", "v2", "192.0.2.4", "10.1.1.0/24"),
+            "AllocCIDR 10.1.1.0/24: 10.1.1.0/24 overlaps 10.1.1.0/24 of east/e1",
+        );
         check(node("evil", "v2", "192.0.2.4", "10.1.1.128/25"), "10.1.1.128/25 overlaps 10.1.1.0/24 of east/e1");
         check(node("evil", "v2", "192.0.2.4", "10.2.0.0/16"), "10.2.0.0/16 overlaps 10.2.1.0/24 of west/w1");
         check(node("evil", "v2", "192.0.2.1", "10.3.2.0/24"), "192.0.2.1 is east/e1");

@@ -95,11 +95,7 @@ impl Remote {
             imports: None,
             request: None,
             canaries: None,
-            border: RemoteBorder::new(
-                name.clone(),
-                Arc::clone(&shared.frontier),
-                tables.global_services.reader(),
-            ),
+            border: RemoteBorder::new(name.clone(), Arc::clone(&shared.frontier), tables.global_services.reader()),
             after_nodes: Vec::new(),
             failures: 0,
             last_failure: None,

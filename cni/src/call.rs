@@ -144,7 +144,10 @@ impl Call {
             return Err(Error::Environment { name: "CNI_CONTAINERID", rule: "is longer than 255 bytes" });
         }
         // IFNAMSIZ less the terminating zero.
-        if call.ifname.len() > 15 || call.ifname.contains(|c: char| "/:".contains(c) || c.is_whitespace() || c.is_control()) || [".", ".."].contains(&&*call.ifname) {
+        if call.ifname.len() > 15
+            || call.ifname.contains(|c: char| "/:".contains(c) || c.is_whitespace() || c.is_control())
+            || [".", ".."].contains(&&*call.ifname)
+        {
             let rule = "is no interface name: at most 15 bytes without '/', ':' and blanks";
             return Err(Error::Environment { name: "CNI_IFNAME", rule });
         }

@@ -42,7 +42,9 @@ pub fn features(bpf_root: &Path) -> Vec<Feature> {
     ];
     // Without the capability every map would be missing, and that is said already.
     if has(&[BPF, SYS_ADMIN]) {
-        for (name, kind) in [("hash maps", MapKind::Hash), ("LPM tries", MapKind::LpmTrie), ("LRU hashes", MapKind::LruHash)] {
+        for (name, kind) in
+            [("hash maps", MapKind::Hash), ("LPM tries", MapKind::LpmTrie), ("LRU hashes", MapKind::LruHash)]
+        {
             features.push(Feature { name, missing: probe(kind).err().map(|error| error.to_string()) });
         }
     }

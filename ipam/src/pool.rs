@@ -140,7 +140,10 @@ mod tests {
         let taken: Vec<String> = (0..5).map(|_| pool.allocate("pod").unwrap().to_string()).collect();
         assert_eq!(taken, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
         let error = pool.allocate("demo/a:0123:eth0").unwrap_err().to_string();
-        assert!(error.starts_with("range 10.0.0.0/29 is full, 5/5 addresses used: none is left for demo/a;"), "{error}");
+        assert!(
+            error.starts_with("range 10.0.0.0/29 is full, 5/5 addresses used: none is left for demo/a;"),
+            "{error}"
+        );
         assert_eq!(pool.router().to_string(), "10.0.0.1");
     }
 

@@ -52,7 +52,6 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     }
     check_cluster(&args.cluster_name, args.cluster_id)?;
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
-    options.check()?;
     let store = options.connect().await.context("connect to the store")?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let config = Config {

@@ -31,6 +31,8 @@ pub struct Core<D: Decode> {
     live: usize,
     /// Names in quarantine, with why and what to look at again when that may have changed.
     quarantine: BTreeMap<String, Quarantined<D::Row>>,
+    /// How many of them are claims.
+    claims: usize,
     /// Bytes of keys and values kept in quarantine.
     kept: usize,
     /// Where keys may change only so often.
@@ -45,6 +47,8 @@ const MAX_KEPT: usize = 8 << 20;
 
 struct Quarantined<R> {
     error: String,
+    /// Well formed, but somebody else's: that may change with what others say.
+    claim: bool,
     what: Refused<R>,
 }
 
@@ -96,6 +100,7 @@ impl<D: Decode> Core<D> {
             quota,
             live: 0,
             quarantine: BTreeMap::new(),
+            claims: 0,
             kept: 0,
             damp: None,
             hold: Hold::new(),
@@ -184,13 +189,13 @@ impl<D: Decode> Core<D> {
             if !self.decode.owns(row) {
                 continue;
             }
-            let Err(why) = self.decode.judge(row) else { continue };
+            let Err(why) = self.decode.admit((**row).clone()) else { continue };
             let name = self.decode.name(row);
             if self.quarantine.contains_key(&name) {
                 continue;
             }
             let key = format!("{}{name}", self.prefix);
-            self.reject(&key, &name, format!("{key}: {why}"), Refused::Row((**row).clone()));
+            self.reject_claim(&key, &name, &why, Refused::Row((**row).clone()));
             if D::REFUSAL_WITHDRAWS {
                 self.effects.push_back(Effect::Delete(row.key()));
             }
@@ -198,29 +203,37 @@ impl<D: Decode> Core<D> {
     }
 
     fn reconsider(&mut self, name: &str) {
-        let Some(entry) = self.quarantine.get(name) else { return };
+        let Some(entry) = self.quarantine.get(name).filter(|entry| entry.claim) else { return };
+        let row = match &entry.what {
+            Refused::Forgotten => return,
+            Refused::Row(row) => row.clone(),
+            Refused::Key(kv) => match self.decode.decode("", name, kv) {
+                Ok(Decoded::Row(row)) => row,
+                _ => return,
+            },
+        };
         let key = format!("{}{name}", self.prefix);
-        match &entry.what {
-            Refused::Forgotten => {}
-            Refused::Row(row) => {
-                if self.decode.judge(row).is_ok() {
-                    let row = row.clone();
-                    self.forgive(name);
-                    self.effects.push_back(Effect::Upsert(row));
-                }
+        match self.decode.admit(row) {
+            Err(why) | Ok((_, Some(why))) if entry.error == format!("{key}: {why}") => {}
+            Err(why) => {
+                let what = self.take_refused(name);
+                self.reject_claim(&key, name, &why, what);
             }
-            Refused::Key(kv) => {
-                let again = self.decode.decode(&key, name, kv);
-                let same = match &again {
-                    Err(error) | Ok(Decoded::Partial(_, error)) => *error == entry.error,
-                    Ok(_) => false,
-                };
-                if !same {
-                    let kv = kv.clone();
-                    self.handle_put(&kv, &mut BTreeMap::new());
-                }
+            Ok((row, Some(why))) => {
+                let what = self.take_refused(name);
+                self.reject_claim(&key, name, &why, what);
+                self.effects.push_back(Effect::Upsert(row));
+            }
+            Ok((row, None)) => {
+                self.forgive(name);
+                self.effects.push_back(Effect::Upsert(row));
             }
         }
+    }
+
+    fn take_refused(&mut self, name: &str) -> Refused<D::Row> {
+        let entry = self.drop_quarantined(name);
+        entry.map_or(Refused::Forgotten, |entry| entry.what)
     }
 
     /// The event, unless its key has to wait.
@@ -328,7 +341,7 @@ impl<D: Decode> Core<D> {
         self.doubt.handle_change();
         let Some((key, name)) = self.split(kv) else {
             let key = String::from_utf8_lossy(&kv.key).into_owned();
-            return self.reject(&key, &key, format!("{key}: the key is not UTF-8"), Refused::Forgotten);
+            return self.reject(&key, &key, format!("{key}: the key is not UTF-8"), false, Refused::Forgotten);
         };
         // Nearly always nothing has gone, and then a put need not be looked up among what has.
         if !(gone.is_empty() && self.hold.is_idle())
@@ -347,20 +360,28 @@ impl<D: Decode> Core<D> {
             false => self.decode.decode(key, name, kv),
         };
         match decoded {
-            Ok(Decoded::Row(row)) => {
-                self.forgive(name);
-                self.effects.push_back(Effect::Upsert(row));
-            }
+            Ok(Decoded::Row(row)) => match self.decode.admit(row) {
+                Ok((row, None)) => {
+                    self.forgive(name);
+                    self.effects.push_back(Effect::Upsert(row));
+                }
+                Ok((row, Some(why))) => {
+                    self.reject_claim(key, name, &why, Refused::Key(kv.clone()));
+                    self.effects.push_back(Effect::Upsert(row));
+                }
+                Err(why) => {
+                    self.reject_claim(key, name, &why, Refused::Key(kv.clone()));
+                    if D::REFUSAL_WITHDRAWS {
+                        self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
+                    }
+                }
+            },
             Ok(Decoded::Absent) => {
                 self.forgive(name);
                 self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
             }
-            Ok(Decoded::Partial(row, error)) => {
-                self.reject(key, name, error, Refused::Key(kv.clone()));
-                self.effects.push_back(Effect::Upsert(row));
-            }
             Err(error) => {
-                self.reject(key, name, error, Refused::Key(kv.clone()));
+                self.reject(key, name, error, false, Refused::Forgotten);
                 if D::REFUSAL_WITHDRAWS {
                     self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
                 }
@@ -390,27 +411,43 @@ impl<D: Decode> Core<D> {
         key.strip_prefix(self.prefix.as_str()).map(|name| (key, name))
     }
 
-    fn reject(&mut self, key: &str, name: &str, error: String, what: Refused<D::Row>) {
-        self.drop_kept(name);
-        let size = what.size();
-        let what = if self.kept + size > MAX_KEPT { Refused::Forgotten } else { what };
+    /// Refuses a claim to what is somebody else's, and says so to everybody who looks.
+    fn reject_claim(&mut self, key: &str, name: &str, why: &str, what: Refused<D::Row>) {
+        let error = format!("{key}: {why}");
+        self.reject(key, name, error.clone(), true, what);
+        let (cluster, count) = (self.decode.cluster(), self.claims);
+        let message = format!("{cluster} claims what is not its own, in {count} keys; the latest: {error}");
+        self.alarm("claims", message);
+    }
+
+    fn reject(&mut self, key: &str, name: &str, error: String, claim: bool, what: Refused<D::Row>) {
+        self.drop_quarantined(name);
+        let what = if self.kept + what.size() > MAX_KEPT { Refused::Forgotten } else { what };
         self.kept += what.size();
-        self.quarantine.insert(name.to_owned(), Quarantined { error: error.clone(), what });
+        self.claims += usize::from(claim);
+        self.quarantine.insert(name.to_owned(), Quarantined { error: error.clone(), claim, what });
         let cluster = self.decode.cluster().clone();
         self.effects.push_back(Effect::Reject(Rejected { cluster, key: key.into(), error: error.into() }));
     }
 
     fn forgive(&mut self, name: &str) {
-        if !self.quarantine.is_empty() && self.drop_kept(name) {
+        if self.quarantine.is_empty() {
+            return;
+        }
+        if let Some(entry) = self.drop_quarantined(name) {
             let key = format!("{}{name}", self.prefix);
             self.effects.push_back(Effect::Forgive((self.decode.cluster().clone(), key.into())));
+            if entry.claim && self.claims == 0 {
+                self.clear_alarm("claims");
+            }
         }
     }
 
-    fn drop_kept(&mut self, name: &str) -> bool {
-        let dropped = self.quarantine.remove(name);
-        self.kept -= dropped.as_ref().map_or(0, |entry| entry.what.size());
-        dropped.is_some()
+    fn drop_quarantined(&mut self, name: &str) -> Option<Quarantined<D::Row>> {
+        let dropped = self.quarantine.remove(name)?;
+        self.kept -= dropped.what.size();
+        self.claims -= usize::from(dropped.claim);
+        Some(dropped)
     }
 
     fn alarm(&mut self, what: &str, message: String) {

@@ -23,12 +23,12 @@ pub trait Decode: Send + Sync + 'static {
     /// What, where and which rule: the key is then quarantined.
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<Self::Row>, String>;
 
-    /// Whether a row that was accepted would be accepted now, when others have said more.
+    /// What of a well-formed row may be used, given what everybody else has said, and what was left out of it.
     ///
     /// # Errors
     ///
-    /// As [`Decode::decode`].
-    fn judge(&self, row: &Self::Row) -> Result<(), String>;
+    /// Whose it is, when nothing of it may be used. It may come out differently later.
+    fn admit(&self, row: Self::Row) -> Result<(Self::Row, Option<String>), String>;
 
     /// The rest of a key that becomes this row.
     fn name(&self, row: &Self::Row) -> String;
@@ -51,8 +51,6 @@ pub trait Decode: Send + Sync + 'static {
 pub enum Decoded<R> {
     /// This row.
     Row(R),
-    /// This row, without what is refused of it, and why.
-    Partial(R, String),
     /// The same as no key.
     Absent,
 }

@@ -64,8 +64,8 @@ impl Decode for IdentityDecode {
     }
 
     /// Its number and its labels say all.
-    fn judge(&self, _row: &Identity) -> Result<(), String> {
-        Ok(())
+    fn admit(&self, row: Identity) -> Result<(Identity, Option<String>), String> {
+        Ok((row, None))
     }
 
     fn name(&self, row: &Identity) -> String {

@@ -32,7 +32,12 @@ impl Import {
         writer: Writer<IpClaim>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let prefix = wire::ip::prefix(self.wire_source());
-        let decode = IpDecode { origin: Origin::new(self.source, self.cluster.clone()), cluster_id, layout, border: self.border.clone() };
+        let decode = IpDecode {
+            origin: Origin::new(self.source, self.cluster.clone()),
+            cluster_id,
+            layout,
+            border: self.border.clone(),
+        };
         self.run(decode, prefix, writer)
     }
 }
@@ -53,13 +58,12 @@ impl Decode for IpDecode {
             // Another host than ours.
             entry.identity = NumericIdentity::REMOTE_NODE;
         }
-        let row = IpClaim { origin: self.origin.clone(), entry };
-        self.judge(&row).map_err(|why| format!("{key}: {why}"))?;
-        Ok(Decoded::Row(row))
+        Ok(Decoded::Row(IpClaim { origin: self.origin.clone(), entry }))
     }
 
-    fn judge(&self, row: &IpClaim) -> Result<(), String> {
-        self.border.as_ref().map_or(Ok(()), |border| border.ip(&row.entry))
+    fn admit(&self, row: IpClaim) -> Result<(IpClaim, Option<String>), String> {
+        self.border.as_ref().map_or(Ok(()), |border| border.ip(&row.entry))?;
+        Ok((row, None))
     }
 
     fn name(&self, row: &IpClaim) -> String {

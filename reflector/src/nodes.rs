@@ -34,7 +34,13 @@ impl Import {
         writer: Writer<NodeRow>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let prefix = wire::node::prefix(self.wire_source(), &self.cluster);
-        let decode = NodeDecode { cluster: self.cluster.clone(), cluster_id, source: self.source, own, border: self.border.clone() };
+        let decode = NodeDecode {
+            cluster: self.cluster.clone(),
+            cluster_id,
+            source: self.source,
+            own,
+            border: self.border.clone(),
+        };
         self.run(decode, prefix, writer)
     }
 }
@@ -61,13 +67,12 @@ impl Decode for NodeDecode {
             return Ok(Decoded::Absent);
         }
         node.source = self.source;
-        let row = NodeRow { node: Arc::new(node) };
-        self.judge(&row).map_err(|why| format!("{key}: {why}"))?;
-        Ok(Decoded::Row(row))
+        Ok(Decoded::Row(NodeRow { node: Arc::new(node) }))
     }
 
-    fn judge(&self, row: &NodeRow) -> Result<(), String> {
-        self.border.as_ref().map_or(Ok(()), |border| border.node(&row.node))
+    fn admit(&self, row: NodeRow) -> Result<(NodeRow, Option<String>), String> {
+        self.border.as_ref().map_or(Ok(()), |border| border.node(&row.node))?;
+        Ok((row, None))
     }
 
     fn name(&self, row: &NodeRow) -> String {
@@ -111,7 +116,6 @@ mod tests {
             let got = match decode.decode("k", name, &kv) {
                 Ok(Decoded::Row(row)) => format!("{} {}", row.node.name, row.node.source),
                 Ok(Decoded::Absent) => "absent".to_owned(),
-                Ok(Decoded::Partial(..)) => "partial".to_owned(),
                 Err(error) => error,
             };
             assert_eq!(got, expect, "{value}");

@@ -50,23 +50,16 @@ impl Decode for ServiceDecode {
             let Self { cluster, cluster_id, .. } = self;
             return Err(format!("{key}: clusterID: {} is not that of {cluster}: {cluster_id}", service.cluster_id));
         }
-        if !service.shared {
-            return Ok(Decoded::Absent);
-        }
-        let (service, left_out) = match &self.border {
-            Some(border) => border.service(service).map_err(|why| format!("{key}: {why}"))?,
-            None => (service, None),
-        };
-        let row = RemoteService { service: Arc::new(service) };
-        Ok(match left_out {
-            None => Decoded::Row(row),
-            Some(why) => Decoded::Partial(row, format!("{key}: {why}")),
+        Ok(match service.shared {
+            true => Decoded::Row(RemoteService { service: Arc::new(service) }),
+            false => Decoded::Absent,
         })
     }
 
-    fn judge(&self, row: &RemoteService) -> Result<(), String> {
-        let Some(border) = &self.border else { return Ok(()) };
-        border.service((*row.service).clone())?.1.map_or(Ok(()), Err)
+    fn admit(&self, row: RemoteService) -> Result<(RemoteService, Option<String>), String> {
+        let Some(border) = &self.border else { return Ok((row, None)) };
+        let (service, left_out) = border.service(Arc::unwrap_or_clone(row.service))?;
+        Ok((RemoteService { service: Arc::new(service) }, left_out))
     }
 
     fn name(&self, row: &RemoteService) -> String {
@@ -106,7 +99,6 @@ mod tests {
             let got = match decode.decode("k", "ns/s", &crate::core::tests::kv("k", value, 1)) {
                 Ok(Decoded::Row(_)) => "row".to_owned(),
                 Ok(Decoded::Absent) => "absent".to_owned(),
-                Ok(Decoded::Partial(..)) => "partial".to_owned(),
                 Err(error) => error,
             };
             assert_eq!(got, expect, "{value}");

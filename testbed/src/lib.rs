@@ -12,6 +12,7 @@ mod bed;
 pub mod capture;
 pub mod demo;
 pub mod flow;
+pub mod hostile;
 mod ledger;
 mod manifests;
 mod network;

@@ -89,10 +89,9 @@ fn wrong_expectations_fail() {
         let error = check(&wrong).map_or_else(|error| format!("{error:#}"), |()| "it passes".to_owned());
         assert!(error.contains(expected), "{wrong}: {error}");
     }
-    for (text, expected) in [
-        ("thread 'main' panicked at src/x.rs:1:2", "panic"),
-        ("error: two lines\nthe rule is here", "no line says"),
-    ] {
+    for (text, expected) in
+        [("thread 'main' panicked at src/x.rs:1:2", "panic"), ("error: two lines\nthe rule is here", "no line says")]
+    {
         let case = Case::parse("x/y", "causeway x\nexit 1\nsays error\nsays rule", &program.variables).unwrap();
         let error = program::check_text(&case, Some(1), text).unwrap_err();
         assert!(format!("{error:#}").contains(expected), "{text}: {error:#}");
@@ -102,6 +101,10 @@ fn wrong_expectations_fail() {
     std::fs::write(few.join("01-x/a.txt"), right).unwrap();
     let error = read_rows(&few, &[1], &program.variables).unwrap_err();
     assert!(error.to_string().contains("1 files, fewer than 8"), "{error:#}");
+    for name in ["b", "c", "d", "e", "f", "g", "h"] {
+        std::fs::write(few.join(format!("01-x/{name}.txt")), right).unwrap();
+    }
+    assert_eq!(read_rows(&few, &[1], &program.variables).unwrap().len(), LEAST);
     let error = read_rows(&few, &[1, 2], &program.variables).unwrap_err();
     assert!(error.to_string().contains("row 2 has no folder"), "{error:#}");
 }

@@ -3,6 +3,7 @@
 mod bad_inputs;
 mod broken;
 mod commands;
+mod hostile;
 mod input;
 mod leftovers;
 mod mesh;

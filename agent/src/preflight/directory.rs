@@ -51,8 +51,9 @@ pub(super) fn check(option: &str, path: &Path, owner: &Owner) -> Result<()> {
     if let Some(running) = holder(there).filter(|_| there == path) {
         bail!("{option} {at} is in use by another agent ({running}): stop it, or give each its own directories");
     }
-    access(there, AccessFlags::W_OK | AccessFlags::X_OK)
-        .with_context(|| format!("{option} {at}: {} is not writable for uid {}", there.display(), nix::unistd::geteuid()))?;
+    access(there, AccessFlags::W_OK | AccessFlags::X_OK).with_context(|| {
+        format!("{option} {at}: {} is not writable for uid {}", there.display(), nix::unistd::geteuid())
+    })?;
     let space = statvfs(there).with_context(|| format!("{option} {at}: look for free space"))?;
     let free = space.blocks_available() * space.fragment_size();
     ensure!(
@@ -77,7 +78,9 @@ pub(super) fn check(option: &str, path: &Path, owner: &Owner) -> Result<()> {
 pub(super) fn not_held(option: &str, path: &Path) -> Result<()> {
     match holder(path) {
         None => Ok(()),
-        Some(running) => bail!("{option} {} is in use by another agent ({running}): stop it, or give each its own", path.display()),
+        Some(running) => {
+            bail!("{option} {} is in use by another agent ({running}): stop it, or give each its own", path.display())
+        }
     }
 }
 
@@ -139,7 +142,10 @@ fn read_owner(path: &Path) -> Result<Option<Owner>> {
     let file = path.join(OWNER);
     match fs::read(&file) {
         Ok(bytes) => serde_json::from_slice(&bytes).map(Some).with_context(|| {
-            format!("{} does not say whose directory it is: remove it if the directory is this cluster's", file.display())
+            format!(
+                "{} does not say whose directory it is: remove it if the directory is this cluster's",
+                file.display()
+            )
         }),
         Err(error) if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) => Ok(None),
         Err(error) => Err(error).with_context(|| format!("read {}", file.display())),

@@ -48,7 +48,8 @@ pub(super) fn check(args: &Args) -> Result<()> {
             bail!("--ipv{}-range {range} is {is}: give it as {other}", if ipv4 { 4 } else { 6 });
         }
     }
-    let services = [("--ipv4-service-range", &args.ipv4_service_range), ("--ipv6-service-range", &args.ipv6_service_range)];
+    let services =
+        [("--ipv4-service-range", &args.ipv4_service_range), ("--ipv6-service-range", &args.ipv6_service_range)];
     for (option, text) in services {
         let Some(service) = service_range(option, text)? else { continue };
         for (pods, range) in ranges(args) {

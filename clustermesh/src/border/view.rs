@@ -33,7 +33,8 @@ impl View {
         vips: impl Iterator<Item = IpAddr>,
         revision: (u64, u64),
     ) -> Self {
-        let mut view = Self { revision: Some(revision), own: Some(own.clone()), vips: vips.collect(), ..Self::default() };
+        let mut view =
+            Self { revision: Some(revision), own: Some(own.clone()), vips: vips.collect(), ..Self::default() };
         for node in nodes {
             let claims = view.clusters.entry(node.cluster.clone()).or_default();
             let name: Arc<str> = format!("{}/{}", node.cluster, node.name).into();

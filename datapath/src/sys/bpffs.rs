@@ -48,7 +48,9 @@ pub(crate) fn fault(dir: &Path, may_mount: bool) -> Option<String> {
     }
     // A mount would hide what is there.
     let used = fs::read_dir(point).is_ok_and(|mut entries| entries.next().is_some());
-    used.then(|| format!("--bpf-root: {} is on no bpffs and not empty: choose a place below {DEFAULT}", point.display()))
+    used.then(|| {
+        format!("--bpf-root: {} is on no bpffs and not empty: choose a place below {DEFAULT}", point.display())
+    })
 }
 
 fn is_bpffs(path: &Path) -> io::Result<bool> {

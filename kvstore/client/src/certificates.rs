@@ -344,8 +344,18 @@ mod tests {
             fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
             path
         };
-        check(&good, &variant("pw", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----"), now, "is encrypted");
-        check(&variant("cut", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"), &good_key, now, "damaged certificate");
+        check(
+            &good,
+            &variant("pw", "-----BEGIN ENCRYPTED PRIVATE KEY-----\nAA==\n-----END ENCRYPTED PRIVATE KEY-----"),
+            now,
+            "is encrypted",
+        );
+        check(
+            &variant("cut", "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----"),
+            &good_key,
+            now,
+            "damaged certificate",
+        );
         fs::set_permissions(&good_key, fs::Permissions::from_mode(0o644)).unwrap();
         check(&good, &good_key, now, "mode 0644");
         fs::set_permissions(&good_key, fs::Permissions::from_mode(0o640)).unwrap();

@@ -145,7 +145,9 @@ fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
             (inner, tail.strip_prefix(':'))
         }
         Some(None) => return Err("a bracket is not closed"),
-        None if host.matches(':').count() > 1 => return Err("an IPv6 address needs brackets, as in http://[fd00::1]:2379"),
+        None if host.matches(':').count() > 1 => {
+            return Err("an IPv6 address needs brackets, as in http://[fd00::1]:2379");
+        }
         None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
     };
     if host.is_empty() {
@@ -171,8 +173,7 @@ impl EtcdConfig {
             return Err(ConfigError::NoEndpoints);
         }
         for endpoint in &self.endpoints {
-            check_endpoint(endpoint)
-                .map_err(|rule| ConfigError::Endpoint { endpoint: endpoint.clone(), rule })?;
+            check_endpoint(endpoint).map_err(|rule| ConfigError::Endpoint { endpoint: endpoint.clone(), rule })?;
         }
         let https = self.endpoints.iter().filter(|e| e.starts_with("https://")).count();
         if https > 0 && https < self.endpoints.len() {

@@ -13,8 +13,8 @@
 //! store means for the datapath: here it is only said that a store is unknown.
 
 mod backend;
-mod client;
 mod certificates;
+mod client;
 mod config;
 mod core {
     pub(crate) mod backoff;
@@ -35,8 +35,8 @@ mod options;
 mod types;
 
 pub use backend::{Backend, Pending, WatchStream};
-pub use client::{Client, ClientOptions, ConnectionStatus};
 pub use certificates::CertificateError;
+pub use client::{Client, ClientOptions, ConnectionStatus};
 pub use config::{ConfigError, EtcdConfig, load_config, parse_config};
 pub use core::{
     backoff::Backoff,

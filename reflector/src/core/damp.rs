@@ -8,8 +8,9 @@ use kvstore::Event;
 /// How long changes of a key are counted together.
 pub const DAMP_WINDOW: Duration = Duration::from_secs(1);
 
-/// A pod that is rescheduled changes its key a few times a second; nothing honest reaches this.
-pub const DAMP_FREE: u32 = 10;
+/// A pod that is rescheduled changes its key a few times a second. Whoever waits for each change to arrive before making
+/// the next one, as measurements do, makes some hundred; nothing honest does so for long.
+pub const DAMP_FREE: u32 = 200;
 
 /// Counts changes by key and keeps the last one of those that have too many.
 #[derive(Debug, Default)]
@@ -85,7 +86,7 @@ mod tests {
                 assert!(damp.admit(now, "b", Event::Created(kv("p/b", "x", 1))).is_some());
             }
         }
-        assert!((14..=16).contains(&applied), "ten at first, then one a second: {applied}");
+        assert!((204..=206).contains(&applied), "two hundred at first, then one a second: {applied}");
         for event in damp.take_due(start + Duration::from_secs(7)) {
             if let Event::Modified(kv) = event {
                 last = kv.mod_revision;

@@ -71,7 +71,7 @@ impl Bench {
             metrics: Metrics::unregistered(),
             health: Freshness::default().store(&cluster(), Duration::from_secs(900)),
             border: None,
-        exporter: Some(self.exporter.clone()),
+            exporter: Some(self.exporter.clone()),
             quota: usize::MAX,
         }
     }

@@ -157,7 +157,8 @@ impl Program {
         } else {
             // What a line puts into BEFORE stands between the namespace and the program: setpriv, for one.
             let script = format!("{}\nexec {enter} $BEFORE \"$@\"", host.join("\n"));
-            words.extend(["unshare", "--mount", "--propagation=private", "sh", "-ec", &script, "sh"].map(str::to_owned));
+            words
+                .extend(["unshare", "--mount", "--propagation=private", "sh", "-ec", &script, "sh"].map(str::to_owned));
         }
         words.push(binary.display().to_string());
         let mut command = Command::new(&words[0]);
@@ -172,9 +173,9 @@ impl Program {
         let child = Background(command.spawn().context("start the agent in the background")?);
         let socket = self.folder.join("run/causeway.sock");
         testbed::wait_until("the agent in the background answers", Duration::from_secs(10), || {
-            std::os::unix::net::UnixStream::connect(&socket).map(drop).with_context(|| {
-                std::fs::read_to_string(self.folder.join("background.log")).unwrap_or_default()
-            })
+            std::os::unix::net::UnixStream::connect(&socket)
+                .map(drop)
+                .with_context(|| std::fs::read_to_string(self.folder.join("background.log")).unwrap_or_default())
         })?;
         Ok(child)
     }
@@ -229,7 +230,10 @@ impl Program {
             }
             if Instant::now() > deadline {
                 drop(child);
-                let text = String::from_utf8_lossy(&[out.join().ok(), err.join().ok()].map(Option::unwrap_or_default).concat()).into_owned();
+                let text = String::from_utf8_lossy(
+                    &[out.join().ok(), err.join().ok()].map(Option::unwrap_or_default).concat(),
+                )
+                .into_owned();
                 bail!("it does not refuse: it still runs after {} s\n{text}", KILL.as_secs());
             }
             std::thread::sleep(Duration::from_millis(3));
