@@ -4,6 +4,7 @@ mod bad_inputs;
 mod broken;
 mod chaos;
 mod commands;
+mod hostile;
 mod input;
 mod leftovers;
 mod mesh;
