@@ -15,9 +15,10 @@ use tables::NodeRow;
 use tokio::sync::watch;
 
 use crate::api_server::{self, Shared};
+use crate::arrivals::{self, Arrivals};
 use crate::database::Tables;
 use crate::history::History;
-use crate::metrics::{Arrivals, StatusMetrics};
+use crate::metrics::StatusMetrics;
 use crate::{Args, exports, logic, monitor, node, readiness, restore, snapshots, status, store};
 
 /// Starts every part; they run until `tasks` stops.
@@ -53,6 +54,8 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
     let journal = datapath::Journal::default();
     journal.listen(Arc::new(Arrivals(store.propagation.clone())));
     let (datapath_status, events) = drive_datapath(tasks, args, &tables, datapath, journal.clone(), &registry)?;
+    let arriving = arrivals::identities(tables.clone(), datapath_status.clone(), store.propagation.clone());
+    tasks.spawn("arrivals", arriving);
     readiness::start(tasks, &ready, &tables, datapath_status.clone());
 
     let monitor_socket = args.socket_path.with_file_name(api::paths::MONITOR_SOCKET);

@@ -10,6 +10,7 @@
 
 mod api_server;
 mod args;
+mod arrivals;
 mod assemble;
 mod database;
 mod exports;

@@ -3,10 +3,12 @@
 mod broken;
 mod chaos;
 mod commands;
+mod explains;
 mod input;
 mod leftovers;
 mod mesh;
 mod restart;
+mod secrets;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
