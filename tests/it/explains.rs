@@ -13,6 +13,8 @@ fn a_node_explains_itself() {
     let Some(_machine) = crate::machine("explains") else { return };
     let folder = tempfile::tempdir().unwrap();
     let mut stage = crate::stage(folder.path()).expect("the mesh comes up");
+    let (ips, annotations) = (["10.101.0.10".to_owned()], [("service.cilium.io/global", "true")]);
+    stage.bed.add_service("east", "web", "web", &ips, &annotations).expect("a service");
     status(&stage).expect("status says how everything stands");
     verdicts(&stage).expect("policy explain says what the traffic does");
     events(&stage).expect("monitor, endpoint log and map events tell what happened");
@@ -196,7 +198,7 @@ const METRICS: [(&str, &[&str]); 24] = [
 ];
 
 fn metrics(stage: &Stage) -> Result<()> {
-    let node = stage.node_of("client-a")?;
+    let node = stage.node_of("echo-b")?;
     let text = scrape(&node.netns, 9962)?;
     let mut found: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for line in text.lines().filter(|line| !line.starts_with('#')) {
@@ -211,16 +213,16 @@ fn metrics(stage: &Stage) -> Result<()> {
         ensure!(*there == expected, "{name} has labels {there:?}, not {expected:?}");
     }
     for line in [
-        "cilium_endpoint_state{state=\"ready\"} 3",
-        "cilium_clustermesh_remote_cluster_readiness_status{source_cluster=\"east\",source_node_name=\"east-1\",target_cluster=\"west\"} 1",
-        "cilium_clustermesh_remote_cluster_nodes{source_cluster=\"east\",source_node_name=\"east-1\",target_cluster=\"west\"} 2",
+        "cilium_endpoint_state{state=\"ready\"} 4",
+        "cilium_clustermesh_remote_cluster_readiness_status{source_cluster=\"east\",source_node_name=\"east-2\",target_cluster=\"west\"} 1",
+        "cilium_clustermesh_remote_cluster_nodes{source_cluster=\"east\",source_node_name=\"east-2\",target_cluster=\"west\"} 2",
         "causeway_propagation_seconds_count{resource=\"ip\",source_cluster=\"west\"}",
         "causeway_propagation_seconds_count{resource=\"ip\",source_cluster=\"east\"}",
     ] {
         ensure!(text.contains(line), "{line} is missing in:\n{text}");
     }
     promtool(&text)?;
-    let operator = scrape(&node.netns, 9234)?;
+    let operator = scrape(&stage.node_of("client-a")?.netns, 9234)?;
     all(
         &operator,
         &[
@@ -274,7 +276,7 @@ fn terminals(stage: &Stage) -> Result<()> {
     ensure!(twice.matches("OK\n").count() >= 2, "{twice:?}");
     // On a terminal: colour, unless NO_COLOR is set, and lines that fit.
     let terminal = |before: &str, words: &str| {
-        bash(&format!("{before} script -qec 'stty cols 100; {binary} {words}' /dev/null | cat"))
+        bash(&format!("{before} script -qec 'stty cols 100; causeway {words}' /dev/null | cat"))
     };
     ensure!(terminal("TERM=xterm", "status")?.contains("\x1b[32mOk"), "colour on a terminal");
     ensure!(!terminal("TERM=xterm NO_COLOR=1", "status")?.contains('\x1b'), "NO_COLOR");
@@ -306,7 +308,7 @@ fn troubleshoot(stage: &Stage) -> Result<()> {
     all(&text, &["west:", "cilium/cluster-config/west", "cilium/state/ip/v1/ may be read and holds keys"])?;
     ensure!(!text.contains('❌'), "{text}");
     let folder = tempfile::tempdir()?;
-    std::fs::write(folder.path().join("north"), format!("endpoints: [\"http://127.0.0.1:1\"]\n"))?;
+    std::fs::write(folder.path().join("north"), "endpoints: [\"http://127.0.0.1:1\"]\n")?;
     std::fs::write(folder.path().join("south"), format!("endpoints: [\"{store}\"]\n"))?;
     let dir = folder.path().display();
     let text = refused(stage, node, &format!("troubleshoot clustermesh --clustermesh-config {dir} --timeout 1s"))?;
