@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{ClusterId, ClusterName, Prefix};
+use model::{ClusterId, ClusterIdLayout, ClusterName, Prefix};
 
 /// Run the agent of this node
 #[derive(Debug, Clone, clap::Args)]
@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long, default_value = "0")]
     pub cluster_id: ClusterId,
     /// Clusters that one mesh can have: 255 or 511
-    #[arg(long, default_value_t = 255)]
-    pub max_connected_clusters: u32,
+    #[arg(long, default_value = "255")]
+    pub max_connected_clusters: ClusterIdLayout,
     /// Name of this node [default: $K8S_NODE_NAME, else the host name]
     #[arg(long, env = "K8S_NODE_NAME")]
     pub node_name: Option<String>,
@@ -31,7 +31,7 @@ pub struct Args {
     #[arg(long, default_value = "")]
     pub kvstore_opt: String,
     /// How long our keys outlive us
-    #[arg(long, default_value = "15m", value_parser = lease_ttl)]
+    #[arg(long, default_value = "15m", value_parser = kvstore::lease_ttl)]
     pub kvstore_lease_ttl: Duration,
     /// Directory of client files, one a remote cluster, named like it
     #[arg(long)]
@@ -121,16 +121,6 @@ impl Args {
     }
 }
 
-/// A lease's time to live, within etcd's and Cilium's bounds.
-fn lease_ttl(text: &str) -> Result<Duration, String> {
-    let ttl = kvstore::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 15m or 90s"))?;
-    let (least, most) = (Duration::from_secs(25), Duration::from_secs(86_400));
-    if ttl < least || ttl > most {
-        return Err(format!("{text} is not between 25s and 24h"));
-    }
-    Ok(ttl)
-}
-
 fn underlay(text: &str) -> Result<String, String> {
     match text {
         "ipv4" => Ok(text.to_owned()),
@@ -142,12 +132,4 @@ fn underlay(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn lease_ttl_is_bounded() {
-        assert_eq!(lease_ttl("15m"), Ok(Duration::from_secs(900)));
-        for bad in ["", "x", "24s", "25h"] {
-            assert!(lease_ttl(bad).is_err(), "{bad}");
-        }
-    }
 }

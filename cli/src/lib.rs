@@ -3,6 +3,8 @@
 //! A command reads the agent's local API, the pinned maps (`bpf ...`), or a store (`kvstore ...`); it holds no logic of
 //! its own beyond showing what it read.
 
+use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser, Subcommand};
@@ -10,6 +12,7 @@ use clap::{CommandFactory, Parser, Subcommand};
 mod client;
 mod commands;
 mod output;
+mod usage;
 mod view;
 
 /// Cilium's etcd mode and ClusterMesh
@@ -71,15 +74,19 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let given: Vec<_> = std::env::args_os().collect();
-    let arguments = match with_sources(given) {
-        Ok(arguments) => arguments,
+    let (arguments, origins) = match with_sources(given) {
+        Ok(found) => found,
         Err(error) => return failed(&error),
+    };
+    let command = match Args::try_parse_from(arguments) {
+        Ok(args) => args.command,
+        Err(error) => return usage::refuse(&error, &origins),
     };
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("start the async runtime")),
     };
-    match runtime.block_on(run(Args::parse_from(arguments).command)) {
+    match runtime.block_on(run(command)) {
         Ok(code) => code,
         Err(error) => failed(&error),
     }
@@ -116,19 +123,20 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     }
 }
 
-/// Processes also take options from the environment and from `--config-dir`.
-fn with_sources(mut given: Vec<std::ffi::OsString>) -> anyhow::Result<Vec<std::ffi::OsString>> {
+/// Processes also take options from the environment and from `--config-dir`: all arguments, and where those came from.
+fn with_sources(mut given: Vec<OsString>) -> anyhow::Result<(Vec<OsString>, BTreeMap<String, String>)> {
     let process = given.get(1).and_then(|word| word.to_str()).filter(|word| ["agent", "operator"].contains(word));
-    let Some(process) = process.map(str::to_owned) else { return Ok(given) };
+    let Some(process) = process.map(str::to_owned) else { return Ok((given, BTreeMap::new())) };
     let command = Args::command();
-    let Some(process) = command.find_subcommand(&process) else { return Ok(given) };
+    let Some(process) = command.find_subcommand(&process) else { return Ok((given, BTreeMap::new())) };
     let rest = given.split_off(2);
-    let (gathered, unknown) = runtime::gather_arguments(process, &rest, |name| std::env::var(name).ok())?;
-    for name in unknown {
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let gathered = runtime::gather_arguments(process, &rest, |name| std::env::var(name).ok(), names)?;
+    for name in gathered.unknown {
         eprintln!("warning: --config-dir has a file {name:?}, which is no option of `causeway {}`", process.get_name());
     }
-    given.extend(gathered);
-    Ok(given)
+    given.extend(gathered.arguments);
+    Ok((given, gathered.origins))
 }
 
 fn failed(error: &anyhow::Error) -> ExitCode {

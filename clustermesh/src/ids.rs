@@ -112,7 +112,7 @@ mod tests {
         check(small, 2, 255, "ok");
         check(small, 2, 511, "ok");
         check(small, 0, 255, "ClusterID 0 is reserved");
-        check(small, 256, 255, "ClusterID 256 is not supported: at most 255");
+        check(small, 256, 255, "ClusterID 256 is not supported: at most 255, or 511 with --max-connected-clusters=511");
         check(small, 1, 255, "clusterID 1 is assigned to the local cluster");
         check(small, 9, 255, "clusterID 9 is already used by north");
         check(large, 2, 255, "mismatched MaxConnectedClusters; local=511, remote=255");

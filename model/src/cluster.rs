@@ -28,14 +28,21 @@ pub enum InvalidCluster {
     Name(String),
     #[error("cluster name \"default\" is reserved: name the cluster before giving it an id")]
     DefaultNameWithId,
-    #[error("ClusterID {0} is not supported: at most {1}")]
+    #[error("ClusterID {0} is not supported: at most {1}{more}", more = more(*.1))]
     IdTooLarge(u64, u32),
     #[error("ClusterID 0 is reserved")]
     IdZero,
-    #[error("{0:?} is not a cluster id")]
+    #[error("{0:?} is not a cluster id: a number from 0 to 255, or to 511 with --max-connected-clusters=511")]
     NotAnId(String),
     #[error("max-connected-clusters {0} is neither 255 nor 511")]
     Layout(u32),
+    #[error("max-connected-clusters {0:?} is neither 255 nor 511")]
+    NotALayout(String),
+}
+
+/// A small mesh can be made a large one.
+fn more(limit: u32) -> &'static str {
+    if limit == ClusterIdLayout::Max255.max_clusters() { ", or 511 with --max-connected-clusters=511" } else { "" }
 }
 
 /// The rule over both: a cluster in a mesh has a name of its own.
@@ -102,6 +109,15 @@ impl ClusterId {
 
     pub fn get(self) -> u32 {
         self.0
+    }
+}
+
+/// `--max-connected-clusters`.
+impl FromStr for ClusterIdLayout {
+    type Err = InvalidCluster;
+
+    fn from_str(text: &str) -> Result<Self, InvalidCluster> {
+        text.parse().map_or(Err(InvalidCluster::NotALayout(text.to_owned())), Self::try_new)
     }
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{ClusterId, ClusterName};
+use model::{ClusterId, ClusterIdLayout, ClusterName};
 
 /// Run the operator of this cluster
 #[derive(Debug, Clone, clap::Args)]
@@ -19,8 +19,8 @@ pub struct Args {
     #[arg(long, default_value = "0")]
     pub cluster_id: ClusterId,
     /// Clusters that one mesh can have: 255 or 511
-    #[arg(long, default_value_t = 255)]
-    pub max_connected_clusters: u32,
+    #[arg(long, default_value = "255")]
+    pub max_connected_clusters: ClusterIdLayout,
     /// Key-value store: etcd
     #[arg(long, default_value = "etcd", value_parser = ["etcd"])]
     pub kvstore: String,
@@ -28,7 +28,7 @@ pub struct Args {
     #[arg(long, default_value = "")]
     pub kvstore_opt: String,
     /// How long leased keys outlive their writer
-    #[arg(long, default_value = "15m", value_parser = lease_ttl)]
+    #[arg(long, default_value = "15m", value_parser = kvstore::lease_ttl)]
     pub kvstore_lease_ttl: Duration,
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
@@ -42,13 +42,6 @@ pub struct Args {
     /// How the operator logs
     #[command(flatten)]
     pub log: runtime::LogOptions,
-}
-
-/// Cilium's bounds: shorter is lost by a slow network, longer keeps ghosts for more than a day.
-fn lease_ttl(text: &str) -> Result<Duration, String> {
-    let ttl = kvstore::duration(text).ok_or("not a time such as 15m")?;
-    let bounds = Duration::from_secs(25)..=Duration::from_secs(86_400);
-    if bounds.contains(&ttl) { Ok(ttl) } else { Err("must be between 25s and 24h".to_owned()) }
 }
 
 #[cfg(test)]

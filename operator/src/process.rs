@@ -46,7 +46,7 @@ pub struct Config {
 ///
 /// When an option cannot be used, or an address is taken.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    let layout = ClusterIdLayout::try_new(args.max_connected_clusters)?;
+    let layout = args.max_connected_clusters;
     if args.cluster_id != ClusterId::NONE {
         layout.check(args.cluster_id)?;
     }

@@ -220,6 +220,17 @@ impl Bed {
         Process::start(&mut self.ledger, name, netns, log, words)
     }
 
+    /// Makes a sandbox without a pod in it; its name.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be made.
+    pub fn sandbox(&mut self, name: &str) -> Result<String> {
+        let netns = format!("cw{}-{name}", self.plan.run_id);
+        crate::network::namespace(&mut self.ledger, &netns)?;
+        Ok(netns)
+    }
+
     /// Leaves logs and manifests behind when the rest is taken down.
     pub fn keep_files(&mut self) {
         self.files_kept = true;

@@ -33,6 +33,15 @@ impl Manifests {
     ///
     /// When it cannot be written.
     pub fn write(&self, name: &str, text: &str) -> Result<()> {
+        self.write_bytes(name, text.as_bytes())
+    }
+
+    /// Writes a file that need not be text.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn write_bytes(&self, name: &str, text: &[u8]) -> Result<()> {
         let temporary = self.dir.join(format!(".{name}"));
         let file = self.dir.join(name);
         fs::write(&temporary, text)

@@ -1,5 +1,6 @@
 //! The whole, as its users run it: real etcd, real eBPF, real packets between network namespaces.
 
+mod bad_inputs;
 mod broken;
 mod chaos;
 mod commands;

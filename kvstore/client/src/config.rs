@@ -3,11 +3,13 @@
 use std::{
     fs,
     path::{Path, PathBuf},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use etcd_client::{Certificate, Identity, TlsOptions};
 use serde::Deserialize;
+
+use crate::certificates::{self, CertificateError, Files};
 
 /// Fields as etcd's client library names them. What we cannot honour is refused, not ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -50,6 +52,9 @@ pub struct EtcdConfig {
     pub keep_alive_timeout: Option<Duration>,
 }
 
+/// A client file of more bytes is none: ten endpoints take one thousandth of it.
+const MAX_FILE: u64 = 64 << 10;
+
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     #[error("cannot read {path}")]
@@ -58,17 +63,26 @@ pub enum ConfigError {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is no etcd client configuration")]
-    Parse {
+    #[error("{path} is no file: name an etcd client configuration in YAML")]
+    NoFile { path: PathBuf },
+    #[error("{path} has {size} bytes, and an etcd client configuration at most {MAX_FILE}: is it the right file?")]
+    TooLarge { path: PathBuf, size: u64 },
+    #[error("{path} is empty: it needs at least `endpoints: [\"http://host:port\"]`")]
+    Empty { path: PathBuf },
+    /// With line and column in etcd's YAML.
+    #[error("{path}{place} is no etcd client configuration: {what}")]
+    Parse { path: PathBuf, place: String, what: String },
+    #[error("{path}")]
+    In {
         path: PathBuf,
         #[source]
-        source: Box<serde_saphyr::Error>,
+        source: Box<Self>,
     },
-    #[error("no endpoints")]
+    #[error("no endpoints: name at least one, such as http://host:2379")]
     NoEndpoints,
-    #[error("endpoint {0:?} is not of the form http[s]://host:port")]
-    Endpoint(String),
-    #[error("endpoints mix http and https")]
+    #[error("endpoint {endpoint:?} is not of the form http[s]://host:port: {rule}")]
+    Endpoint { endpoint: String, rule: &'static str },
+    #[error("endpoints mix http and https: one client uses TLS for all of them or for none")]
     MixedEndpoints,
     #[error("https endpoints need trusted-ca-file")]
     NoCa,
@@ -78,22 +92,72 @@ pub enum ConfigError {
     HalfUser,
     #[error("insecure-skip-tls-verify is not supported: name the CA in trusted-ca-file")]
     SkipVerify,
+    #[error(transparent)]
+    Certificate(#[from] CertificateError),
 }
 
 pub fn load_config(path: &Path) -> Result<EtcdConfig, ConfigError> {
-    parse_config(path, &read_text(path)?)
+    let failed = |source| ConfigError::Read { path: path.to_owned(), source };
+    let metadata = fs::metadata(path).map_err(failed)?;
+    if !metadata.is_file() {
+        return Err(ConfigError::NoFile { path: path.to_owned() });
+    }
+    if metadata.len() > MAX_FILE {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), size: metadata.len() });
+    }
+    parse_config(path, &fs::read_to_string(path).map_err(failed)?)
 }
 
 /// `path` is for error messages only.
 pub fn parse_config(path: &Path, text: &str) -> Result<EtcdConfig, ConfigError> {
-    let config: EtcdConfig = serde_saphyr::from_str(text)
-        .map_err(|source| ConfigError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-    config.check()?;
+    let size = text.len() as u64;
+    if size > MAX_FILE {
+        return Err(ConfigError::TooLarge { path: path.to_owned(), size });
+    }
+    if text.trim().is_empty() {
+        return Err(ConfigError::Empty { path: path.to_owned() });
+    }
+    let config: EtcdConfig = serde_saphyr::from_str(text).map_err(|error| {
+        let place = error.location().map(|at| format!(":{}:{}", at.line(), at.column())).unwrap_or_default();
+        let what = error.without_snippet().to_string();
+        let what = what.lines().next().unwrap_or_default().to_owned();
+        ConfigError::Parse { path: path.to_owned(), place, what }
+    })?;
+    config.check().map_err(|source| ConfigError::In { path: path.to_owned(), source: Box::new(source) })?;
     Ok(config)
 }
 
-fn read_text(path: &Path) -> Result<String, ConfigError> {
-    fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })
+/// What is wrong with an endpoint.
+fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
+    let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
+    if rest.is_none() && endpoint.contains("://") {
+        return Err("the scheme is http or https");
+    }
+    let host = rest.unwrap_or(endpoint).trim_end_matches('/');
+    if host.contains(['/', '?', '#', '@']) || host.contains(char::is_whitespace) {
+        return Err("nothing but a host and a port may stand in it");
+    }
+    let (host, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
+        Some(Some((inner, tail))) => {
+            if inner.parse::<std::net::Ipv6Addr>().is_err() {
+                return Err("what stands in brackets is no IPv6 address");
+            }
+            (inner, tail.strip_prefix(':'))
+        }
+        Some(None) => return Err("a bracket is not closed"),
+        None if host.matches(':').count() > 1 => {
+            return Err("an IPv6 address needs brackets, as in http://[fd00::1]:2379");
+        }
+        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
+    };
+    if host.is_empty() {
+        return Err("the host is missing");
+    }
+    match port.map(str::parse::<u16>) {
+        None => Err("the port is missing; etcd's is 2379"),
+        Some(Ok(1..)) => Ok(()),
+        Some(_) => Err("the port is a number from 1 to 65535"),
+    }
 }
 
 // === impl EtcdConfig ===
@@ -109,12 +173,7 @@ impl EtcdConfig {
             return Err(ConfigError::NoEndpoints);
         }
         for endpoint in &self.endpoints {
-            let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-            let host = rest.unwrap_or(endpoint).trim_end_matches('/');
-            let port = host.rsplit_once(':').and_then(|(host, port)| (!host.is_empty()).then(|| port.parse::<u16>()));
-            if endpoint.contains("://") && rest.is_none() || !matches!(port, Some(Ok(_))) || host.contains('/') {
-                return Err(ConfigError::Endpoint(endpoint.clone()));
-            }
+            check_endpoint(endpoint).map_err(|rule| ConfigError::Endpoint { endpoint: endpoint.clone(), rule })?;
         }
         let https = self.endpoints.iter().filter(|e| e.starts_with("https://")).count();
         if https > 0 && https < self.endpoints.len() {
@@ -146,20 +205,35 @@ impl EtcdConfig {
         !self.insecure_transport && !plain && (scheme || self.ca().is_some() || self.cert_file.is_some())
     }
 
-    /// Reads the certificate files.
+    /// Reads the certificate files and looks at them, as if they were about to be used.
+    ///
+    /// # Errors
+    /// A file that cannot be used, by name, with what is wrong and how to mend it.
+    pub fn check_certificates(&self, now: SystemTime) -> Result<(), ConfigError> {
+        self.certificates(now).map(drop)
+    }
+
+    /// The certificate files' text.
     pub(crate) fn tls(&self) -> Result<Option<TlsOptions>, ConfigError> {
+        let Some(files) = self.certificates(SystemTime::now())? else { return Ok(None) };
+        let mut tls = TlsOptions::new();
+        if let Some(ca) = files.ca {
+            tls = tls.ca_certificate(Certificate::from_pem(ca));
+        }
+        if let Some((cert, key)) = files.pair {
+            tls = tls.identity(Identity::from_pem(cert, key));
+        }
+        Ok(Some(tls))
+    }
+
+    /// `None` without TLS.
+    pub(crate) fn certificates(&self, now: SystemTime) -> Result<Option<Files>, ConfigError> {
         self.check()?;
         if !self.is_tls() {
             return Ok(None);
         }
-        let mut tls = TlsOptions::new();
-        if let Some(ca) = self.ca() {
-            tls = tls.ca_certificate(Certificate::from_pem(read_text(ca)?));
-        }
-        if let (Some(cert), Some(key)) = (&self.cert_file, &self.key_file) {
-            tls = tls.identity(Identity::from_pem(read_text(cert)?, read_text(key)?));
-        }
-        Ok(Some(tls))
+        let pair = self.cert_file.as_deref().zip(self.key_file.as_deref());
+        Ok(Some(certificates::read(self.ca().map(PathBuf::as_path), pair, now)?))
     }
 
     pub(crate) fn user(&self) -> Result<Option<(String, String)>, ConfigError> {
@@ -173,10 +247,7 @@ mod tests {
     use super::*;
 
     fn parse(text: &str) -> Result<EtcdConfig, String> {
-        parse_config(Path::new("west"), text).map_err(|e| match std::error::Error::source(&e) {
-            Some(source) => format!("{e}: {source}"),
-            None => e.to_string(),
-        })
+        parse_config(Path::new("west"), text).map_err(|error| crate::error::chain(&error))
     }
 
     #[test]
@@ -191,6 +262,7 @@ mod tests {
         assert!(config.is_tls());
         assert!(!parse("endpoints: [\"http://127.0.0.1:2379\"]").unwrap().is_tls());
         assert!(parse("endpoints: [\"127.0.0.1:2379\"]\nca-file: /ca").unwrap().is_tls());
+        assert!(parse("endpoints: [\"http://[fd00::1]:2379\", \"http://etcd:1/\"]").is_ok());
     }
 
     #[test]
@@ -208,12 +280,20 @@ mod tests {
         check("endpoints: [\"https://a:1\"]\nca-file: /x\ncert-file: /c", "key-file");
         check("endpoints: [\"http://a:1\"]\nusername: x", "password");
         check("endpoints: [\"https://a:1\"]\ninsecure-skip-tls-verify: true", "insecure-skip-tls-verify");
-        check("endpoints: 7", "no etcd client configuration");
+        check("endpoints: 7", "west:1:12 is no etcd client configuration");
+        check("endpoints: [\"http://a:1\"]\nendpoints: [\"http://b:1\"]", "west:2:1");
+        check(" ", "is empty");
+        check("endpoints: [\"http://fd00::1:2379\"]", "needs brackets");
+        check("endpoints: [\"http://[fd00::1]\"]", "port is missing");
+        check("endpoints: [\"http://a:0\"]", "1 to 65535");
+        check("endpoints: [\"http://:1\"]", "host is missing");
+        check("endpoints: [\"http://a:1/x\"]", "nothing but a host");
     }
 
     #[test]
     fn a_missing_certificate_is_named() {
         let config = parse("endpoints: [\"https://a:1\"]\ntrusted-ca-file: /nowhere/ca.crt").unwrap();
-        assert_eq!(config.tls().unwrap_err().to_string(), "cannot read /nowhere/ca.crt");
+        let error = crate::error::chain(&config.tls().unwrap_err());
+        assert!(error.starts_with("cannot read /nowhere/ca.crt: No such file"), "{error}");
     }
 }

@@ -5,25 +5,32 @@
 //! independent etcds may stand behind one address.
 
 mod convert;
+mod handshake;
 mod watch;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
-    time::Duration,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use etcd_client::{
     Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, PutOptions, WatchClient, WatchOptions,
 };
+use parking_lot::Mutex;
 
 use crate::{
     Backend, Cause, ConfigError, Error, EtcdConfig, Header, LeaseGrant, LeaseId, Operation, Pending, Range,
     RangeResult, Revision, ServerStatus, Txn, TxnResult, WatchStream, core::pages::MAX_MESSAGE,
 };
 
-/// Cilium's keep-alive on the connection.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(25));
+/// Keep-alive on the connection: a question after so long a silence, and how long its answer may take. Cilium's 15 s and
+/// 25 s leave a connection over a link that was cut for half a minute dead for as long again, because TCP backs off. More
+/// often than every 5 s etcd takes for an attack.
+const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(4));
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
@@ -33,7 +40,13 @@ pub struct Etcd {
     lease: LeaseClient,
     maintenance: MaintenanceClient,
     cluster: ClusterPin,
+    /// With TLS: how to find out why there is no connection, and what was found last.
+    tls: Option<Arc<EtcdConfig>>,
+    fault: Mutex<Option<(Instant, Option<String>)>>,
 }
+
+/// How long what was found out about a handshake counts.
+const FAULT_COUNTS: Duration = Duration::from_secs(5);
 
 /// Which cluster answers belong to; 0 before the first.
 pub(crate) struct ClusterPin {
@@ -70,7 +83,9 @@ impl Etcd {
         if let Some((user, password)) = config.user()? {
             options = options.with_user(user, password);
         }
-        if let Some(tls) = config.tls()? {
+        let tls = config.tls()?;
+        let with_tls = tls.is_some();
+        if let Some(tls) = tls {
             options = options.with_tls(tls);
         }
         let mut endpoints = config.endpoints.clone();
@@ -84,7 +99,26 @@ impl Etcd {
             lease: client.lease_client(),
             maintenance: client.maintenance_client(),
             cluster: ClusterPin { id: AtomicU64::new(0), pin: pin_cluster },
+            tls: with_tls.then(|| Arc::new(config.clone())),
+            fault: Mutex::new(None),
         })
+    }
+
+    /// A lost connection with the fault of the handshake, where that is why: the transport alone does not say.
+    async fn explained(&self, cause: Cause) -> Cause {
+        let (Cause::Unavailable(text), Some(config)) = (&cause, &self.tls) else { return cause };
+        let known = self.fault.lock().clone().filter(|(at, _)| at.elapsed() < FAULT_COUNTS);
+        let fault = match known {
+            Some((_, fault)) => fault,
+            None => {
+                let config = Arc::clone(config);
+                // A panic in there would be ours to see in the log, and no reason to lose the first cause.
+                let found = tokio::task::spawn_blocking(move || handshake::fault(&config)).await.ok().flatten();
+                *self.fault.lock() = Some((Instant::now(), found.clone()));
+                found
+            }
+        };
+        fault.map_or_else(|| cause.clone(), |fault| Cause::Unavailable(format!("{fault} ({text})")))
     }
 }
 
@@ -93,8 +127,10 @@ impl Backend for Etcd {
         let mut kv = self.kv.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::Range, &range.key, cause);
-            let answer = kv.get(&range.key[..], Some(convert::get_options(&range))).await;
-            let mut answer = answer.map_err(|e| failed(convert::cause(e)))?;
+            let mut answer = match kv.get(&range.key[..], Some(convert::get_options(&range))).await {
+                Ok(answer) => answer,
+                Err(error) => return Err(failed(self.explained(convert::cause(error)).await)),
+            };
             let header = self.cluster.check(answer.header()).map_err(failed)?;
             let more = answer.more();
             Ok(RangeResult { header, kvs: answer.take_kvs().into_iter().map(convert::key_value).collect(), more })
@@ -192,7 +228,10 @@ impl Backend for Etcd {
         let mut client = self.maintenance.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::Status, b"store", cause);
-            let answer = client.status().await.map_err(|e| failed(convert::cause(e)))?;
+            let answer = match client.status().await {
+                Ok(answer) => answer,
+                Err(error) => return Err(failed(self.explained(convert::cause(error)).await)),
+            };
             Ok(ServerStatus {
                 header: self.cluster.check(answer.header()).map_err(failed)?,
                 version: answer.version().to_owned(),

@@ -13,6 +13,7 @@
 //! store means for the datapath: here it is only said that a store is unknown.
 
 mod backend;
+mod certificates;
 mod client;
 mod config;
 mod core {
@@ -25,6 +26,7 @@ mod core {
 }
 mod error;
 mod etcd;
+
 pub mod fake;
 mod leases;
 mod list_watch;
@@ -34,6 +36,7 @@ mod options;
 mod types;
 
 pub use backend::{Backend, Pending, WatchStream};
+pub use certificates::CertificateError;
 pub use client::{Client, ClientOptions, ConnectionStatus};
 pub use config::{ConfigError, EtcdConfig, load_config, parse_config};
 pub use core::{
@@ -41,13 +44,13 @@ pub use core::{
     list_watch::{Effect, Event, ListWatch},
     watchdog::HeartbeatWatchdog,
 };
-pub use error::{Cause, Error, Operation};
+pub use error::{Cause, Error, Operation, chain};
 pub use etcd::{ConnectError, Etcd};
 pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
 pub use list_watch::{Follower, follow};
 pub use locks::{LockError, LockGuard, Locks};
+pub use options::{Options, OptionsError, duration, lease_ttl};
 pub use observe::{Observed, Observer};
-pub use options::{Options, OptionsError, duration};
 pub use types::{
     Compare, Header, KeyEvent, KeyValue, LeaseGrant, LeaseId, Op, OpResult, Range, RangeResult, Revision, ServerStatus,
     Txn, TxnResult, WatchBatch, prefix_end,

@@ -1,6 +1,10 @@
 //! `--kvstore-opt`: where the store is and how hard it may be pressed, in Cilium's own words.
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use crate::{Client, ClientOptions, ConfigError, ConnectError, Etcd, EtcdConfig, load_config};
 
@@ -25,14 +29,18 @@ pub struct Options {
 pub enum OptionsError {
     #[error("--kvstore-opt {0:?} is not of the form key=value")]
     Form(String),
-    #[error("--kvstore-opt {0:?} is not known: there are {known}", known = KEYS.join(", "))]
+    #[error("--kvstore-opt {0:?} is not known{hint}: there are {known}", hint = did_you_mean(.0), known = KEYS.join(", "))]
     Unknown(String),
     #[error("--kvstore-opt {key}: {value:?} is not {what}")]
     Value { key: &'static str, value: String, what: &'static str },
-    #[error("--kvstore-opt: give one of etcd.address and etcd.config")]
+    #[error("--kvstore-opt: where is the store? Give etcd.address=http://host:2379 or etcd.config=FILE")]
+    Nowhere,
+    #[error("--kvstore-opt: give one of etcd.address and etcd.config, not both")]
     Where,
-    #[error("the store's client configuration cannot be used")]
-    Config(#[from] ConfigError),
+    #[error("--kvstore-opt etcd.address")]
+    Address(#[source] ConfigError),
+    #[error("--kvstore-opt etcd.config")]
+    Config(#[source] ConfigError),
     #[error("the connection to the store cannot be set up")]
     Connect(#[from] ConnectError),
 }
@@ -96,10 +104,25 @@ impl Options {
         let config = match (&self.address, &self.config) {
             (Some(address), None) if address.contains("://") => EtcdConfig::insecure(address.clone()),
             (Some(address), None) => EtcdConfig::insecure(format!("http://{address}")),
-            (None, Some(path)) => load_config(path)?,
-            _ => return Err(OptionsError::Where),
+            (None, Some(path)) => load_config(path).map_err(OptionsError::Config)?,
+            (None, None) => return Err(OptionsError::Nowhere),
+            (Some(_), Some(_)) => return Err(OptionsError::Where),
         };
         Ok(self.with_keep_alive(config))
+    }
+
+    /// Whether the store could be connected to, as far as that can be said without asking it: for a process that
+    /// shall refuse before it touches anything.
+    ///
+    /// # Errors
+    /// What [`Self::connect`] would fail with at once.
+    pub fn check(&self) -> Result<(), OptionsError> {
+        let config = self.etcd_config()?;
+        let checked = config.check_certificates(SystemTime::now());
+        checked.map_err(|error| match &self.config {
+            Some(path) => OptionsError::Config(ConfigError::In { path: path.clone(), source: Box::new(error) }),
+            None => OptionsError::Address(error),
+        })
     }
 
     /// Another store's configuration with these keep-alive times.
@@ -114,6 +137,45 @@ impl Options {
         let etcd = Etcd::connect(&self.etcd_config()?, false).await?;
         Ok(Client::new(Arc::new(etcd), self.client_options()))
     }
+}
+
+/// A key that is nearly one that is known.
+fn did_you_mean(key: &str) -> String {
+    let similar = |known: &&&str| {
+        let (a, b) = (known.to_lowercase(), key.to_lowercase());
+        // One letter more, less or other, or the name without its first part.
+        distance(&a, &b) <= 2 || a.ends_with(&format!(".{b}"))
+    };
+    KEYS.iter().find(similar).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
+}
+
+/// Edits between two words (Levenshtein): what a slip of the finger costs.
+fn distance(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, y) in b.iter().enumerate() {
+            let change = before + usize::from(x != *y);
+            before = row[j + 1];
+            row[j + 1] = change.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+/// The value of `--kvstore-lease-ttl`, within Cilium's bounds: what is shorter is lost by a slow network, what is longer
+/// keeps ghosts for more than a day.
+///
+/// # Errors
+/// The rule, and what to write.
+pub fn lease_ttl(text: &str) -> Result<Duration, String> {
+    let unit =
+        if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) { ": it needs a unit" } else { "" };
+    let ttl = duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 15m or 90s{unit}"))?;
+    let bounds = Duration::from_secs(25)..=Duration::from_secs(86_400);
+    if bounds.contains(&ttl) { Ok(ttl) } else { Err(format!("{text} is not in the range 25s to 24h")) }
 }
 
 /// Go's form with one or more units: `15s`, `1m30s`, `500ms`. A bare 0 is a time too.
@@ -168,13 +230,24 @@ mod tests {
             let error = Options::parse(text).unwrap_err().to_string();
             assert!(error.contains(part), "{text}: {error}");
         }
-        check("etcd.adress=x", "etcd.adress");
+        check("etcd.adress=x", "did you mean etcd.address?");
+        check("address=x", "did you mean etcd.address?");
+        check("etcd.frob=x", "\"etcd.frob\" is not known: there are");
         check("etcd.address", "key=value");
         check("etcd.qps=fast", "\"fast\" is not a number");
         check("etcd.limit=-1", "etcd.limit");
         check("etcd.keepaliveTimeout=5", "a time");
         check("etcd.address=a:1,etcd.config=/x", "one of");
         assert!(Options::default().etcd_config().is_err());
+    }
+
+    #[test]
+    fn lease_ttls_are_bounded_and_have_a_unit() {
+        assert_eq!(lease_ttl("15m"), Ok(Duration::from_secs(900)));
+        assert_eq!(lease_ttl("15").unwrap_err(), "\"15\" is not a duration such as 15m or 90s: it needs a unit");
+        for bad in ["", "x", "0", "24s", "25h", "-15m", "15 m"] {
+            assert!(lease_ttl(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]
