@@ -331,8 +331,11 @@ fn outage(stage: &mut Stage) -> Result<()> {
     let (store, ledger) = stage.bed.store("east")?;
     store.restart(ledger)?;
     wait_until("the status is well again", SETTLE * 3, || run(stage, &node, "status --brief").map(|_| ()))?;
+    wait_until("the log tells both ends of it", SETTLE, || {
+        let log = std::fs::read_to_string(&node.log).context("the agent's log")?;
+        all(&log, &["kvstore does not answer", "kvstore answers again"])
+    })?;
     let log = std::fs::read_to_string(&node.log).context("the agent's log")?;
-    ensure!(log.contains("kvstore does not answer") && log.contains("kvstore answers again"), "{log}");
     let mut before: Option<(&str, &str)> = None;
     for line in log.lines() {
         ensure!(line.starts_with("time=20") && !line.contains('\x1b'), "not a log line: {line:?}");

@@ -10,6 +10,7 @@ mod leftovers;
 mod mesh;
 mod restart;
 mod secrets;
+mod troubleshoot;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

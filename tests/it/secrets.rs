@@ -18,7 +18,7 @@ const OTHERS: [&str; 4] = [
 ];
 
 /// Ends with its test.
-struct Running(Child);
+pub(crate) struct Running(pub(crate) Child);
 
 impl Drop for Running {
     fn drop(&mut self) {
@@ -49,7 +49,7 @@ fn no_secret_leaves_by_a_log_or_by_an_archive() {
     }
 }
 
-fn port() -> u16 {
+pub(crate) fn port() -> u16 {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port is free");
     listener.local_addr().expect("it is bound").port()
 }

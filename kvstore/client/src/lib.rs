@@ -49,8 +49,8 @@ pub use etcd::{ConnectError, Etcd};
 pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
 pub use list_watch::{Follower, follow};
 pub use locks::{LockError, LockGuard, Locks};
-pub use options::{Options, OptionsError, duration, lease_ttl};
 pub use observe::{Observed, Observer};
+pub use options::{Options, OptionsError, duration, lease_ttl};
 pub use types::{
     Compare, Header, KeyEvent, KeyValue, LeaseGrant, LeaseId, Op, OpResult, Range, RangeResult, Revision, ServerStatus,
     Txn, TxnResult, WatchBatch, prefix_end,
