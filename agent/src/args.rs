@@ -4,10 +4,12 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::preflight;
 use model::{ClusterId, ClusterIdLayout, ClusterName, Prefix};
 
 /// Run the agent of this node
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Directory with a file per option, as a mounted ConfigMap
     #[arg(long)]
@@ -40,11 +42,17 @@ pub struct Args {
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
     /// IPv4 range of this node's pods
-    #[arg(long)]
+    #[arg(long, value_parser = preflight::pod_range)]
     pub ipv4_range: Option<Prefix>,
     /// IPv6 range of this node's pods
-    #[arg(long)]
+    #[arg(long, value_parser = preflight::pod_range)]
     pub ipv6_range: Option<Prefix>,
+    /// IPv4 range of the cluster's Services, which no pod may have an address in; auto: not known
+    #[arg(long, default_value = "auto")]
+    pub ipv4_service_range: String,
+    /// IPv6 range of the cluster's Services
+    #[arg(long, default_value = "auto")]
+    pub ipv6_service_range: String,
     /// This node's IPv4 address on the underlay [default: the address of --devices]
     #[arg(long)]
     pub ipv4_node: Option<Ipv4Addr>,
@@ -58,7 +66,7 @@ pub struct Args {
     #[arg(long, default_value = "ipv4", value_parser = underlay)]
     pub underlay_protocol: String,
     /// UDP port of the tunnel
-    #[arg(long, default_value_t = 8472)]
+    #[arg(long, default_value_t = 8472, value_parser = clap::value_parser!(u16).range(1..))]
     pub tunnel_port: u16,
     /// When policy is enforced: default, always, never
     #[arg(long, default_value = "default")]
@@ -66,6 +74,9 @@ pub struct Args {
     /// Report what policy would drop, and let it pass
     #[arg(long, default_value_t = false, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub policy_audit_mode: bool,
+    /// Rows that the policy of one identity may take in the kernel
+    #[arg(long, default_value_t = 16_384, value_parser = clap::value_parser!(u32).range(256..=65_536))]
+    pub bpf_policy_map_max: u32,
     /// Peer selectors that name no cluster mean our own
     #[arg(long, default_value_t = true, num_args = 0..=1, default_missing_value = "true", action = clap::ArgAction::Set)]
     pub policy_default_local_cluster: bool,
@@ -127,9 +138,4 @@ fn underlay(text: &str) -> Result<String, String> {
         "ipv6" => Err("an IPv6 underlay is not built yet; IPv6 pods ride over ipv4".to_owned()),
         other => Err(format!("{other:?} is not ipv4")),
     }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
 }

@@ -3,9 +3,9 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use datapath::events::{EventReader, Events, MonitorLevel};
-use model::{ClusterId, ClusterIdLayout, NumericIdentity};
+use model::{ClusterIdLayout, NumericIdentity};
 use netlink::Netlink;
 use parking_lot::Mutex;
 use prometheus::Registry;
@@ -19,13 +19,16 @@ use crate::arrivals::{self, Arrivals};
 use crate::database::Tables;
 use crate::history::History;
 use crate::metrics::StatusMetrics;
-use crate::{Args, exports, logic, monitor, node, readiness, restore, snapshots, status, store};
+use crate::{Args, alarms, exports, logic, monitor, node, preflight, readiness, restore, snapshots, status, store};
 
 /// Starts every part; they run until `tasks` stops.
-pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
-    let layout = check(args)?;
+///
+/// The result holds this agent's directories: it must live as long as the agent.
+pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::Held> {
+    let layout = preflight::layout(args)?;
     let own = node::own(args)?;
     let mut netlink = Netlink::open().context("reach the kernel's routing tables")?;
+    let mut held = preflight::check(args, &mut netlink)?;
     let (registry, ready, database) = (Registry::new(), Readiness::default(), Database::default());
     let tables = Tables::new(&database);
 
@@ -41,6 +44,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
     let config = datapath_config(args, &own, &mut netlink)?;
     let cni_config = cni_config(args, &config);
     let datapath = datapath::Datapath::start(config).context("start the datapath")?;
+    held.take("--bpf-root", &args.bpf_root)?;
     let ranges = args.ipv4_range.into_iter().chain(args.ipv6_range);
     let mut ipam = ipam::Ipam::open(ranges, &args.state_dir.join("ipam.json"))?;
     let files = args.state_dir.join("endpoints");
@@ -57,6 +61,9 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
     let arriving = arrivals::identities(tables.clone(), datapath_status.clone(), store.propagation.clone());
     tasks.spawn("arrivals", arriving);
     readiness::start(tasks, &ready, &tables, datapath_status.clone());
+    let twins = alarms::identity_twins(tables.identities.read.clone(), tables.alarms.write.clone());
+    tasks.spawn("identity-alarms", twins);
+    tasks.spawn("datapath-alarms", alarms::policy_overflows(datapath_status.clone(), tables.alarms.write.clone()));
 
     let monitor_socket = args.socket_path.with_file_name(api::paths::MONITOR_SOCKET);
     let history = History::default();
@@ -102,20 +109,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<()> {
         runtime::serve_admin(tasks, address, ready, registry).await?;
     }
     tracing::info!(node = %own.name, cluster = %own.cluster, id = %own.cluster_id, "agent started");
-    Ok(())
-}
-
-/// What the options must say together.
-fn check(args: &Args) -> Result<ClusterIdLayout> {
-    model::check_cluster(&args.cluster_name, args.cluster_id)?;
-    let layout = args.max_connected_clusters;
-    if args.cluster_id != ClusterId::NONE {
-        layout.check(args.cluster_id)?;
-    }
-    if args.kvstore != "etcd" {
-        bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
-    }
-    Ok(layout)
+    Ok(held)
 }
 
 fn datapath_config(args: &Args, own: &model::Node, netlink: &mut Netlink) -> Result<datapath::Config> {
@@ -126,6 +120,7 @@ fn datapath_config(args: &Args, own: &model::Node, netlink: &mut Netlink) -> Res
     config.device_mtu = node::underlay(args, netlink)?.mtu;
     config.tunnel_port = args.tunnel_port;
     config.audit = args.policy_audit_mode;
+    config.policy_max = args.bpf_policy_map_max;
     Ok(config)
 }
 

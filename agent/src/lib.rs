@@ -8,6 +8,7 @@
 //! ```
 //! Stopping it removes nothing: programs and maps go on without it.
 
+mod alarms;
 mod api_server;
 mod args;
 mod arrivals;
@@ -19,6 +20,7 @@ mod logic;
 mod metrics;
 mod monitor;
 mod node;
+mod preflight;
 mod readiness;
 mod restore;
 mod snapshots;
@@ -45,7 +47,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let ids = [("clusterName", args.cluster_name.to_string()), ("nodeName", args.node()?.to_string())];
     runtime::init_logging(&args.log, &ids).map_err(anyhow::Error::msg)?;
     let tasks = Tasks::default();
-    assemble::assemble(&tasks, &args).await?;
+    let _held = assemble::assemble(&tasks, &args).await?;
     let code = tokio::select! {
         signal = runtime::terminated() => {
             let signal = signal.context("listen for signals")?;

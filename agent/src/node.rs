@@ -28,11 +28,6 @@ pub(crate) fn own(args: &Args) -> Result<Node> {
     if args.ipv4_node.is_none() {
         bail!("--ipv4-node is required: the tunnel runs over IPv4");
     }
-    for (range, ipv4) in [(args.ipv4_range, true), (args.ipv6_range, false)] {
-        if let Some(range) = range.filter(|range| range.is_ipv4() != ipv4) {
-            bail!("--ipv{}-range {range} is of the other family", if ipv4 { 4 } else { 6 });
-        }
-    }
     let address = |kind, ip| NodeAddress { kind, ip };
     node.addresses.extend(args.ipv4_node.map(|ip| address(AddressKind::InternalIp, ip.into())));
     node.addresses.extend(args.ipv6_node.map(|ip| address(AddressKind::InternalIp, ip.into())));

@@ -67,6 +67,7 @@ pub(crate) async fn start(
         alarms: tables.alarms.write.clone(),
         metrics: metrics.clone(),
         health,
+        border: None,
         exporter: Some(exporter),
         quota: usize::MAX,
     };
@@ -103,6 +104,7 @@ pub(crate) async fn start(
             ips: tables.ips.write.clone(),
             identities: tables.identities.write.clone(),
             global_services: tables.global_services.write.clone(),
+            frontends: Some(tables.frontends.read.clone()),
             remote_clusters: tables.remote_clusters.write.clone(),
             rejected: tables.rejected.write.clone(),
             alarms: tables.alarms.write.clone(),

@@ -13,10 +13,11 @@ use notify::{RecursiveMode, Watcher};
 use parking_lot::Mutex;
 use reflector::{Freshness, Metrics};
 use runtime::Tasks;
-use statedb::{Row, Writer};
-use tables::{Alarm, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService};
+use statedb::{Reader, Row, Writer};
+use tables::{Alarm, Frontend, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use crate::border::Frontier;
 use crate::remote::{Command, Remote};
 use crate::{Directory, Ids, Own, RemoteFile};
 
@@ -56,6 +57,8 @@ pub struct Tables {
     pub identities: Writer<Identity>,
     /// Shared services.
     pub global_services: Writer<RemoteService>,
+    /// Addresses of our own services, which no other cluster has; `None` where nobody forwards.
+    pub frontends: Option<Reader<Frontend>>,
     /// How each connection stands.
     pub remote_clusters: Writer<RemoteCluster>,
     /// Keys that broke a rule.
@@ -68,6 +71,7 @@ pub(crate) struct Shared {
     pub(crate) options: Options,
     pub(crate) tables: Tables,
     pub(crate) ids: Mutex<Ids>,
+    pub(crate) frontier: Arc<Frontier>,
 }
 
 struct Running {
@@ -111,7 +115,9 @@ pub fn run(
     });
     async move {
         let ids = Mutex::new(Ids::new(options.own.clone()));
-        let shared = Arc::new(Shared { options, tables, ids });
+        let frontier = Frontier::new(options.own.name.clone(), tables.nodes.reader(), tables.frontends.clone());
+        tasks.spawn_finite("clustermesh-border", Arc::clone(&frontier).run());
+        let shared = Arc::new(Shared { options, tables, ids, frontier });
         let mut directory = directory;
         if let Some(path) = directory.take_if(|_| shared.options.own.id == ClusterId::NONE) {
             tracing::warn!(path = %path.display(), "cluster id is 0: remote clusters are not connected");

@@ -12,10 +12,12 @@
 //! What the user asks for is no loss: a removed file drains the cluster at once. So does a cluster that comes back with
 //! another id, because all its identities mean something else.
 //!
-//! A remote cluster is untrusted: it may speak only of its own name, id and identity range, and within quotas.
+//! A remote cluster is untrusted: it may speak only of its own name, id and identity range, claim no address that is ours
+//! or a third cluster's (`border`), and stay within quotas.
 //!
 //! Deliberately absent: service exports and endpoint slices, and any write to a remote store.
 
+mod border;
 mod core;
 mod directory;
 mod driver;
@@ -24,6 +26,7 @@ mod ids;
 mod remote;
 
 pub use self::core::{Core, Effect, Phase, RESOURCES};
+pub use border::{MAX_CLUSTER_BACKENDS, MAX_SERVICE_BACKENDS};
 pub use directory::{Directory, RemoteFile};
 pub use driver::{Connect, Options, Tables, etcd_connector, run};
 pub use gate::Gate;

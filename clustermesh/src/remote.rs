@@ -15,6 +15,7 @@ use tokio::time::Duration;
 use wire::cluster_config::{self, ClusterConfig};
 use wire::key::Resource;
 
+use crate::border::RemoteBorder;
 use crate::driver::Shared;
 use crate::{Core, Effect, Gate, Phase, RESOURCES, RemoteFile};
 
@@ -51,6 +52,9 @@ pub(crate) struct Remote {
     imports: Option<Task<()>>,
     request: Option<Task<Answer>>,
     canaries: Option<(Follower, Task<()>)>,
+    border: Arc<RemoteBorder>,
+    /// Resources that are let through once the cluster's nodes are listed: what they claim is judged by them.
+    after_nodes: Vec<Resource>,
     failures: u64,
     last_failure: Option<u64>,
 }
@@ -91,6 +95,8 @@ impl Remote {
             imports: None,
             request: None,
             canaries: None,
+            border: RemoteBorder::new(name.clone(), Arc::clone(&shared.frontier), tables.global_services.reader()),
+            after_nodes: Vec::new(),
             failures: 0,
             last_failure: None,
             name,
@@ -140,6 +146,11 @@ impl Remote {
                 events = next(&mut self.canaries) => self.handle_canaries(&mut core, &events),
                 _ = broken.changed() => {
                     core.handle_broken(now(), "etcd cluster ID has changed".to_owned(), rand::random());
+                }
+                () = nodes_listed(&self.shared, &self.name), if !self.after_nodes.is_empty() => {
+                    for resource in std::mem::take(&mut self.after_nodes) {
+                        self.open(resource);
+                    }
                 }
                 () = pending(&mut self.imports) => self.imports = None,
                 () = &mut heartbeat_driver => return,
@@ -199,22 +210,25 @@ impl Remote {
                 let prefix = wire::synced::prefix(&self.name);
                 self.canaries = Some(boxed(follow(Arc::new(self.control.clone()), prefix)));
             }
-            Effect::Open(resource) => {
-                if let Some(client) = &self.client {
-                    let gates = self.gates.iter().filter(|(of, _)| *of == resource);
-                    gates.for_each(|(_, gate)| gate.open(client.clone()));
-                }
-            }
+            Effect::Open(resource @ (Resource::Ip | Resource::Services)) => self.after_nodes.push(resource),
+            Effect::Open(resource) => self.open(resource),
             Effect::Close => {
                 self.control.close();
                 self.gates.iter().for_each(|(_, gate)| gate.close());
                 (self.client, self.request, self.canaries) = (None, None, None);
+                self.after_nodes.clear();
             }
             Effect::Failed(why) => {
                 tracing::warn!(cluster = %self.name, why, "remote cluster is not reachable; what is known of it stays");
                 self.failures += 1;
                 self.last_failure = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
             }
+        }
+    }
+
+    fn open(&self, resource: Resource) {
+        if let Some(client) = &self.client {
+            self.gate(resource).open(client.clone());
         }
     }
 
@@ -230,6 +244,7 @@ impl Remote {
             alarms: tables.alarms.clone(),
             metrics: options.metrics.clone(),
             health: Arc::clone(&self.health),
+            border: Some(self.border.clone()),
             exporter: None,
             quota,
         };
@@ -327,6 +342,12 @@ async fn read_config(client: Arc<Client>, key: String) -> Result<Option<ClusterC
 fn is_done<R: Row>(writer: &Writer<R>, source: &str) -> bool {
     let reader: Reader<R> = writer.reader();
     !reader.snapshot().pending().any(|pending| pending == source)
+}
+
+/// Waits until a cluster's nodes are known; at once on a reconnect.
+async fn nodes_listed(shared: &Shared, cluster: &ClusterName) {
+    let source = format!("clustermesh/{cluster}");
+    shared.tables.nodes.reader().wait_for(|nodes| !nodes.pending().any(|pending| pending == source)).await;
 }
 
 fn boxed((follower, driver): (Follower, impl Future<Output = ()> + Send + 'static)) -> (Follower, Task<()>) {

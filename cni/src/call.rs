@@ -39,6 +39,9 @@ pub(crate) enum Command {
 pub(crate) struct Conf {
     #[serde(default)]
     pub(crate) cni_version: String,
+    /// The network's name, which every call but VERSION must have.
+    #[serde(default)]
+    pub(crate) name: String,
     /// Where the agent is.
     #[serde(rename = "socket-path", default = "default_socket")]
     pub(crate) socket_path: PathBuf,
@@ -57,6 +60,26 @@ pub(crate) struct Previous {
 #[derive(Debug, Deserialize)]
 pub(crate) struct PreviousIp {
     pub(crate) address: String,
+}
+
+/// It becomes part of paths and names; runtimes use 64 digits.
+const MAX_CONTAINER_ID: usize = 255;
+
+/// What a runtime may hand on of an earlier call.
+fn check_previous(command: Command, previous: Option<&Previous>) -> Result<(), Error> {
+    match (command, previous) {
+        (Command::Add, Some(_)) => Err(Error::Unusable(
+            "prevResult is set for ADD: this plugin makes the interface and must be the first of its chain".to_owned(),
+        )),
+        (Command::Check, None) => Err(Error::Unusable("prevResult is required for CHECK".to_owned())),
+        (Command::Check, Some(previous)) => {
+            let bad = previous.ips.iter().find(|ip| ip.address.parse::<ipnet::IpNet>().is_err());
+            bad.map_or(Ok(()), |ip| {
+                Err(Error::Unusable(format!("prevResult.ips: {:?} is not an address with a prefix length", ip.address)))
+            })
+        }
+        _ => Ok(()),
+    }
 }
 
 fn default_socket() -> PathBuf {
@@ -89,6 +112,14 @@ impl Call {
         if command != Command::Version && !result::SUPPORTED.contains(&conf.cni_version.as_str()) {
             return Err(Error::Version { version: conf.cni_version });
         }
+        if command != Command::Version && conf.name.is_empty() {
+            return Err(Error::Unusable("name is required".to_owned()));
+        }
+        if !conf.socket_path.is_absolute() {
+            let path = conf.socket_path.display();
+            return Err(Error::Unusable(format!("socket-path {path} is not absolute: it would depend on the runtime")));
+        }
+        check_previous(command, conf.prev_result.as_ref())?;
         let mut call = Self {
             command,
             conf,
@@ -109,8 +140,14 @@ impl Call {
             let rule = "must begin with a letter or digit and hold only letters, digits, '_', '.', '-'";
             return Err(Error::Environment { name: "CNI_CONTAINERID", rule });
         }
+        if call.container_id.len() > MAX_CONTAINER_ID {
+            return Err(Error::Environment { name: "CNI_CONTAINERID", rule: "is longer than 255 bytes" });
+        }
         // IFNAMSIZ less the terminating zero.
-        if call.ifname.len() > 15 || call.ifname.contains(['/', ':', ' ']) || [".", ".."].contains(&&*call.ifname) {
+        if call.ifname.len() > 15
+            || call.ifname.contains(|c: char| "/:".contains(c) || c.is_whitespace() || c.is_control())
+            || [".", ".."].contains(&&*call.ifname)
+        {
             let rule = "is no interface name: at most 15 bytes without '/', ':' and blanks";
             return Err(Error::Environment { name: "CNI_IFNAME", rule });
         }
@@ -125,6 +162,11 @@ impl Call {
                 "K8S_POD_NAME" => call.pod_name = value.to_owned(),
                 _ => {}
             }
+        }
+        let name = |text: &str| text.chars().all(|c| c.is_ascii_alphanumeric() || ".-".contains(c));
+        if !name(&call.namespace) || !name(&call.pod_name) {
+            let rule = "must hold names of letters, digits, '-' and '.' in K8S_POD_NAMESPACE and K8S_POD_NAME";
+            return Err(Error::Environment { name: "CNI_ARGS", rule });
         }
         if command == Command::Add && (call.namespace.is_empty() || call.pod_name.is_empty()) {
             let rule = "must hold K8S_POD_NAMESPACE and K8S_POD_NAME: an identity needs the pod's name";
@@ -193,6 +235,14 @@ mod tests {
         refused(("CNI_IFNAME", "a/b"), CONF, "CNI_IFNAME is no interface name");
         refused(("CNI_NETNS", ""), CONF, "CNI_NETNS is required");
         refused(("CNI_ARGS", "K8S_POD_NAME=cart"), CONF, "CNI_ARGS must hold");
+        refused(("CNI_CONTAINERID", &"a".repeat(256)), CONF, "longer than 255");
+        refused(("CNI_ARGS", "K8S_POD_NAMESPACE=a/b;K8S_POD_NAME=cart"), CONF, "CNI_ARGS must hold names");
+        refused(("x", "x"), r#"{"cniVersion":"1.0.0"}"#, "name is required");
+        refused(("x", "x"), r#"{"cniVersion":"1.0.0","name":"n","prevResult":{"ips":[]}}"#, "first of its chain");
+        refused(("CNI_COMMAND", "CHECK"), CONF, "required for CHECK");
+        let bad = r#"{"cniVersion":"1.0.0","name":"n","prevResult":{"ips":[{"address":"10.1"}]}}"#;
+        refused(("CNI_COMMAND", "CHECK"), bad, "\"10.1\" is not an address");
+        refused(("x", "x"), r#"{"cniVersion":"1.0.0","name":"n","socket-path":"x"}"#, "not absolute");
         refused(("x", "x"), r#"{"cniVersion":"9.0.0"}"#, "9.0.0");
         refused(("x", "x"), "{", "configuration");
     }

@@ -51,7 +51,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let socket = folder.path().join("causeway.sock");
         let env = [("CNI_COMMAND", "DEL"), ("CNI_CONTAINERID", "abc"), ("CNI_IFNAME", "eth0")];
-        let conf = format!(r#"{{"cniVersion":"1.0.0","socket-path":{:?}}}"#, socket.display().to_string());
+        let conf = format!(r#"{{"cniVersion":"1.0.0","name":"n","socket-path":{:?}}}"#, socket.display().to_string());
         let look = |name: &str| env.iter().find(|(key, _)| *key == name).map(|(_, value)| (*value).to_owned());
         let call = Call::parse(look, conf.as_bytes()).unwrap();
         for _ in 0..2 {

@@ -13,8 +13,10 @@ pub(crate) enum Error {
     Environment { name: &'static str, rule: &'static str },
     #[error("{what}")]
     Io { what: &'static str, source: io::Error },
-    #[error("the network configuration is not valid JSON")]
+    #[error("the network configuration is not valid JSON of the expected types")]
     Configuration(#[source] serde_json::Error),
+    #[error("the network configuration is not usable: {0}")]
+    Unusable(String),
     #[error("the agent does not answer at {path}")]
     NoAgent { path: String, source: io::Error },
     #[error("the agent's answer to {request} cannot be read: {rule}")]
@@ -36,6 +38,7 @@ impl Error {
             Self::Environment { .. } => 4,
             Self::Io { .. } => 5,
             Self::Configuration(_) | Self::Answer { .. } => 6,
+            Self::Unusable(_) => 7,
             // "Try again later": the agent is restarting, or the store does not answer.
             Self::NoAgent { .. } | Self::Refused { status: 500.., .. } => 11,
             Self::Refused { .. } => 100,

@@ -19,20 +19,25 @@ mod del;
 mod error;
 mod interface;
 mod result;
+mod sandbox;
 
 use call::{Call, Command};
 use error::Error;
 
+/// No network configuration comes near it; what is cut off here is no JSON.
+const MAX_CONFIGURATION: u64 = 1 << 20;
+
 fn main() -> ExitCode {
     let mut stdin = Vec::new();
     let answer = std::io::stdin()
+        .take(MAX_CONFIGURATION)
         .read_to_end(&mut stdin)
         .map_err(|source| Error::Io { what: "read the network configuration from standard input", source })
         .and_then(|_| Call::parse(|name| std::env::var(name).ok(), &stdin))
         .map_err(|error| (result::NEWEST.to_owned(), error))
         .and_then(|call| {
             let version = call.conf.cni_version.clone();
-            run(&call).map_err(|error| (version, error))
+            sandbox::check(&call).and_then(|()| run(&call)).map_err(|error| (version, error))
         });
     let (text, code) = match answer {
         Ok(text) => (text, ExitCode::SUCCESS),

@@ -36,6 +36,8 @@ pub struct Config {
     pub conntrack_max: u32,
     /// Rows of each exact ipcache map.
     pub ipcache_max: u32,
+    /// `--bpf-policy-map-max`: rows of each policy set that is made from now on.
+    pub policy_max: u32,
 }
 
 /// How long a flow may stay silent, in seconds. The defaults are Cilium 1.20's.
@@ -77,6 +79,7 @@ impl Config {
             timeouts: Timeouts::default(),
             conntrack_max: ebpf_abi::maps::CT_MAX as u32,
             ipcache_max: ebpf_abi::maps::IPCACHE_MAX as u32,
+            policy_max: ebpf_abi::maps::POLICY_MAX as u32,
         }
     }
 

@@ -65,6 +65,9 @@ pub trait Kernel: Send {
     /// [`KernelError::Map`].
     fn drop_set(&mut self, set: u32) -> Result<()>;
 
+    /// Rows that a new policy set takes.
+    fn policy_max(&self) -> u32;
+
     /// The policy sets there are.
     ///
     /// # Errors

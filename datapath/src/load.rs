@@ -117,7 +117,7 @@ impl Datapath {
     /// The kernel for [`crate::Reconciler`].
     #[must_use]
     pub fn kernel(&self) -> Pinned {
-        Pinned::with_programs(&self.config.bpf_root, self.programs.pod.clone())
+        Pinned::with_programs(&self.config.bpf_root, self.programs.pod.clone(), self.config.policy_max)
     }
 
     #[must_use]

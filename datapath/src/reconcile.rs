@@ -17,7 +17,10 @@ use crate::{
 };
 use model::{EndpointId, NumericIdentity};
 use statedb::{Change, Changes, Reader, Snapshot, Writer};
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fmt,
+};
 use tables::{Endpoint, EndpointState, Frontend, IpcacheRow, PolicyMapRow, PolicyProgress, Realized};
 
 /// The tables it reads.
@@ -47,7 +50,7 @@ pub struct Status {
     pub ipcache_revision: u64,
     pub frontends_revision: u64,
     /// Policy sets that do not fit: their endpoints are locked down.
-    pub overflowed: Vec<u32>,
+    pub overflowed: Vec<Overflow>,
     /// Endpoints that wait for their policy or their addresses.
     pub waiting: usize,
     /// Every table was compared with the kernel after its sources had all reported.
@@ -67,6 +70,23 @@ pub struct GcStatus {
     pub last: conntrack::Collected,
     /// How long the last one took.
     pub last_duration: std::time::Duration,
+}
+
+/// A policy set that does not fit its map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Overflow {
+    /// The identity whose endpoints are locked down.
+    pub set: u32,
+    /// Rows that its policy needs.
+    pub needed: usize,
+    /// Rows that fit.
+    pub max: u32,
+}
+
+impl fmt::Display for Overflow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} rows needed, {} fit)", self.set, self.needed, self.max)
+    }
 }
 
 /// The reconciler of every map.
@@ -133,7 +153,6 @@ impl<K: Kernel> Reconciler<K> {
     pub fn round(&mut self) -> Result<&Status, KernelError> {
         let result = self.try_round();
         self.status.waiting = self.waiting.len();
-        self.status.overflowed = self.planner.overflowed.iter().copied().collect();
         match result {
             Ok(()) => {
                 self.status.error = None;
@@ -217,6 +236,7 @@ impl<K: Kernel> Reconciler<K> {
             self.run_waiting(&versions)?;
             self.apply(round.shrink, &versions)?;
         }
+        self.status.overflowed = self.overflows(&versions);
         self.status.policy_revision = versions.policy.revision();
         self.status.ipcache_revision = versions.ipcache.revision();
         self.status.frontends_revision = versions.frontends.revision();
@@ -239,6 +259,15 @@ impl<K: Kernel> Reconciler<K> {
         tracing::error!(set, "policy does not fit its map: its endpoints are locked down");
         let ops = self.planner.set_overflowed(set, true);
         apply(&mut self.kernel, ops)
+    }
+
+    fn overflows(&self, versions: &Versions) -> Vec<Overflow> {
+        let overflow = |set: &u32| {
+            let rows = versions.policy.range(|key| key.set.get().cmp(set));
+            let needed = rows.map(|row| crate::plan::policy::keys(&row.key).count()).sum();
+            Overflow { set: *set, needed, max: self.kernel.policy_max() }
+        };
+        self.planner.overflowed.iter().map(overflow).collect()
     }
 
     fn note_endpoint(&mut self, change: &Change<Endpoint>) {

@@ -8,7 +8,7 @@ mod link;
 mod map;
 mod program;
 
-pub(crate) use bpffs::ensure_bpffs;
+pub(crate) use bpffs::{ensure_bpffs, fault as bpffs_fault};
 pub(crate) use link::{Hook, link_create, link_detach, link_info, link_update};
 pub(crate) use map::{
     Existing, MapInfo, create_map, delete_batch, delete_elem, dump, lookup_elem, lookup_per_cpu, map_by_id, map_info,

@@ -18,13 +18,20 @@ pub struct Pool {
 }
 
 /// The CIDR has no free address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("no address is left in {cidr}: {used} are in use; delete pods or give the node a larger range")]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error(
+    "range {cidr} is full, {used}/{capacity} addresses used: none is left for {owner}; delete pods or give the node a \
+     larger range"
+)]
 pub struct Exhausted {
     /// The CIDR.
     pub cidr: Prefix,
     /// How many addresses are handed out.
     pub used: usize,
+    /// How many there are.
+    pub capacity: u128,
+    /// Who asked.
+    pub owner: String,
 }
 
 // === impl Pool ===
@@ -74,7 +81,11 @@ impl Pool {
         }
         // Holes may lie behind the run that was looked at.
         let free = (0..capacity.min(1 << 16)).map(|at| self.nth(2 + at)).find(|ip| !self.owners.contains_key(ip));
-        let ip = free.ok_or(Exhausted { cidr: self.cidr, used: self.owners.len() })?;
+        let ip = free.ok_or_else(|| {
+            // Namespace and pod; the rest of the owner is the runtime's.
+            let owner = owner.split(':').next().unwrap_or(owner).to_owned();
+            Exhausted { cidr: self.cidr, used: self.owners.len(), capacity, owner }
+        })?;
         self.owners.insert(ip, owner.to_owned());
         Ok(ip)
     }
@@ -128,7 +139,11 @@ mod tests {
         let mut pool = pool("10.0.0.0/29");
         let taken: Vec<String> = (0..5).map(|_| pool.allocate("pod").unwrap().to_string()).collect();
         assert_eq!(taken, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
-        assert_eq!(pool.allocate("pod").unwrap_err().used, 5);
+        let error = pool.allocate("demo/a:0123:eth0").unwrap_err().to_string();
+        assert!(
+            error.starts_with("range 10.0.0.0/29 is full, 5/5 addresses used: none is left for demo/a;"),
+            "{error}"
+        );
         assert_eq!(pool.router().to_string(), "10.0.0.1");
     }
 

@@ -34,6 +34,7 @@ impl Agent {
             origin: Origin::new(Source::ClusterMesh, west),
             cluster_id: ClusterId::try_new(2).unwrap(),
             layout: ClusterIdLayout::Max255,
+            border: None,
         };
         let ips = table();
         let ipcache = table();

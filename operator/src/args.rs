@@ -8,6 +8,7 @@ use model::{ClusterId, ClusterIdLayout, ClusterName};
 
 /// Run the operator of this cluster
 #[derive(Debug, Clone, clap::Args)]
+#[command(args_override_self = true)]
 pub struct Args {
     /// Directory with a file per option, as a mounted ConfigMap
     #[arg(long)]

@@ -48,10 +48,11 @@ pub struct Config {
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let layout = args.max_connected_clusters;
     if args.cluster_id != ClusterId::NONE {
-        layout.check(args.cluster_id)?;
+        layout.check(args.cluster_id).context("--cluster-id")?;
     }
     check_cluster(&args.cluster_name, args.cluster_id)?;
-    let store = kvstore::Options::parse(&args.kvstore_opt)?.connect().await.context("connect to the store")?;
+    let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let store = options.connect().await.context("connect to the store")?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     let config = Config {
         cluster: args.cluster_name,
@@ -128,6 +129,7 @@ pub fn start(
         alarms: alarms.clone(),
         metrics: Metrics::new(registry),
         health: Arc::clone(&health),
+        border: None,
         exporter: None,
         quota: usize::MAX,
     };

@@ -104,6 +104,7 @@ fn main() {
         alarms: table().0,
         metrics: Metrics::unregistered(),
         health: StoreHealth::new(Duration::from_secs(900)),
+        border: None,
         exporter: None,
         quota: usize::MAX,
     };

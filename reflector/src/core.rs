@@ -1,5 +1,6 @@
 //! The rules of an import, without clock, store or table: events in, writes out.
 
+mod damp;
 mod doubt;
 mod hold;
 #[cfg(test)]
@@ -14,8 +15,10 @@ use kvstore::{Event, KeyValue};
 use statedb::{Row, RowRef, Snapshot};
 use tables::{Alarm, Rejected};
 
+pub use damp::{DAMP_FREE, DAMP_WINDOW};
 pub use hold::{HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 
+use self::damp::Damp;
 use self::doubt::{Decision, Doubt};
 use self::hold::Hold;
 use self::together::Together;
@@ -28,11 +31,40 @@ pub struct Core<D: Decode> {
     quota: usize,
     /// Keys that the store has.
     live: usize,
-    /// Names in quarantine.
-    quarantine: BTreeSet<String>,
+    /// Names in quarantine, with why and what to look at again when that may have changed.
+    quarantine: BTreeMap<String, Quarantined<D::Row>>,
+    /// How many of them are claims.
+    claims: usize,
+    /// Bytes of keys and values kept in quarantine.
+    kept: usize,
+    /// Where keys may change only so often.
+    damp: Option<Damp>,
     hold: Hold<D::Row>,
+    /// Of the events under work: which deletes happened at one revision.
+    together: Together,
+    /// And which of them a lease's end would explain.
+    suspicious: BTreeSet<<D::Row as Row>::Key>,
     doubt: Doubt,
     effects: VecDeque<Effect<D::Row>>,
+}
+
+/// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
+const MAX_KEPT: usize = 8 << 20;
+
+struct Quarantined<R> {
+    error: String,
+    /// Well formed, but somebody else's: that may change with what others say.
+    claim: bool,
+    what: Refused<R>,
+}
+
+enum Refused<R> {
+    /// As the store has it.
+    Key(KeyValue),
+    /// Was accepted once.
+    Row(R),
+    /// There was no room to keep it.
+    Forgotten,
 }
 
 /// What the driver does, in order.
@@ -73,11 +105,21 @@ impl<D: Decode> Core<D> {
             prefix,
             quota,
             live: 0,
-            quarantine: BTreeSet::new(),
+            quarantine: BTreeMap::new(),
+            claims: 0,
+            kept: 0,
+            damp: None,
             hold: Hold::new(),
+            together: Together::default(),
+            suspicious: BTreeSet::new(),
             doubt: Doubt::default(),
             effects: VecDeque::new(),
         }
+    }
+
+    /// Follows a key that changes without rest once a second only: for data of others.
+    pub fn damped(self) -> Self {
+        Self { damp: Some(Damp::default()), ..self }
     }
 
     /// What the keys mean.
@@ -92,7 +134,8 @@ impl<D: Decode> Core<D> {
 
     /// When to call [`handle_timeout`](Self::handle_timeout).
     pub fn poll_timeout(&self, now: Instant) -> Option<Instant> {
-        self.hold.poll_timeout().into_iter().chain(self.doubt.poll_timeout(now)).min()
+        let damped = self.damp.as_ref().and_then(Damp::poll_timeout);
+        self.hold.poll_timeout().into_iter().chain(self.doubt.poll_timeout(now)).chain(damped).min()
     }
 
     /// How many rows a mass delete has put on hold.
@@ -107,61 +150,181 @@ impl<D: Decode> Core<D> {
 
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
-        let mut gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>> = BTreeMap::new();
-        let together = Together::of(&events);
-        let mut suspicious = BTreeSet::new();
+        let mut gone = BTreeMap::new();
+        self.together = Together::of(&events);
         for event in events {
-            match event {
-                Event::Created(kv) => {
-                    self.live += 1;
-                    self.handle_put(&kv, &mut gone);
-                }
-                Event::Modified(kv) => self.handle_put(&kv, &mut gone),
-                Event::Deleted { key, revision } => {
-                    self.live = self.live.saturating_sub(1);
-                    self.doubt.handle_change();
-                    let Some(name) = wire::key::name_after(&self.prefix, &key) else { continue };
-                    self.forgive(name);
-                    if let Some(key) = self.decode.row_key(name) {
-                        let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
-                        let held = match D::HELD {
-                            Held::None => false,
-                            Held::AtOnce => together.is_lease_end(revision),
-                            Held::Each => true,
-                        };
-                        if held {
-                            suspicious.insert(key.clone());
-                        }
-                        gone.insert(key, row);
-                    }
-                }
-                Event::ListDone => {
-                    let keep = match D::REFUSAL_WITHDRAWS {
-                        true => BTreeSet::new(),
-                        false => self.quarantine.iter().filter_map(|name| self.decode.row_key(name)).collect(),
-                    };
-                    self.effects.push_back(Effect::Done { keep });
-                }
-                Event::StoreUnknown => {
-                    self.doubt.handle_unknown(now);
-                    let message = format!(
-                        "the store is not the one we knew: rows of {} that it does not have stay until they are proven \
-                         gone",
-                        self.prefix
-                    );
-                    self.alarm("store-unknown", message);
-                }
-                Event::Relisted { unproven } => {
-                    if self.doubt.handle_relisted(now, unproven) {
-                        self.effects.push_back(Effect::Proven);
-                        self.clear_alarm("store-unknown");
-                    }
-                }
+            match &event {
+                Event::Created(_) => self.live += 1,
+                Event::Deleted { .. } => self.live = self.live.saturating_sub(1),
+                _ => {}
+            }
+            if let Some(event) = self.damp(now, event, rows, &mut gone) {
+                self.handle_event(now, event, rows, &mut gone);
             }
         }
         if !gone.is_empty() {
-            suspicious.retain(|key| gone.contains_key(key));
-            self.handle_gone(now, gone, &suspicious);
+            self.handle_gone(now, gone);
+        }
+    }
+
+    /// Changes that waited because their keys have too many.
+    pub fn handle_damped(&mut self, now: Instant, rows: &Snapshot<D::Row>) {
+        let Some(damp) = &mut self.damp else { return };
+        let due = damp.take_due(now);
+        if due.is_empty() {
+            return;
+        }
+        let mut gone = BTreeMap::new();
+        for event in due {
+            self.handle_event(now, event, rows, &mut gone);
+        }
+        self.clear_alarm("flapping");
+        if !gone.is_empty() {
+            self.handle_gone(now, gone);
+        }
+    }
+
+    /// What others say has changed: what was refused may be right now, and, where it is about what is `ours`, the other
+    /// way round.
+    pub fn handle_border(&mut self, ours: bool, rows: &Snapshot<D::Row>) {
+        for name in self.quarantine.keys().cloned().collect::<Vec<_>>() {
+            self.reconsider(&name);
+        }
+        if !ours {
+            return;
+        }
+        let cluster = self.decode.cluster().clone();
+        for row in rows.by("cluster", cluster.as_str()) {
+            if !self.decode.owns(row) {
+                continue;
+            }
+            let Err(why) = self.decode.admit((**row).clone()) else { continue };
+            let name = self.decode.name(row);
+            if self.quarantine.contains_key(&name) {
+                continue;
+            }
+            let key = format!("{}{name}", self.prefix);
+            self.reject_claim(&key, &name, &why, Refused::Row((**row).clone()));
+            if D::REFUSAL_WITHDRAWS {
+                self.effects.push_back(Effect::Delete(row.key()));
+            }
+        }
+    }
+
+    fn reconsider(&mut self, name: &str) {
+        let Some(entry) = self.quarantine.get(name).filter(|entry| entry.claim) else { return };
+        let row = match &entry.what {
+            Refused::Forgotten => return,
+            Refused::Row(row) => row.clone(),
+            Refused::Key(kv) => match self.decode.decode("", name, kv) {
+                Ok(Decoded::Row(row)) => row,
+                _ => return,
+            },
+        };
+        let key = format!("{}{name}", self.prefix);
+        match self.decode.admit(row) {
+            Err(why) | Ok((_, Some(why))) if entry.error == format!("{key}: {why}") => {}
+            Err(why) => {
+                let what = self.take_refused(name);
+                self.reject_claim(&key, name, &why, what);
+            }
+            Ok((row, Some(why))) => {
+                let what = self.take_refused(name);
+                self.reject_claim(&key, name, &why, what);
+                self.effects.push_back(Effect::Upsert(row));
+            }
+            Ok((row, None)) => {
+                self.forgive(name);
+                self.effects.push_back(Effect::Upsert(row));
+            }
+        }
+    }
+
+    fn take_refused(&mut self, name: &str) -> Refused<D::Row> {
+        let entry = self.drop_quarantined(name);
+        entry.map_or(Refused::Forgotten, |entry| entry.what)
+    }
+
+    /// The event, unless its key has to wait.
+    fn damp(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) -> Option<Event> {
+        let Some(damp) = &mut self.damp else { return Some(event) };
+        let key = match &event {
+            Event::Created(kv) | Event::Modified(kv) => &kv.key,
+            Event::Deleted { key, .. } => key,
+            // A list shall not be called complete before what came ahead of it.
+            _ => {
+                for waited in damp.take_all(now) {
+                    self.handle_event(now, waited, rows, gone);
+                }
+                return Some(event);
+            }
+        };
+        let Some(name) = wire::key::name_after(&self.prefix, key).map(str::to_owned) else { return Some(event) };
+        let before = damp.len();
+        let admitted = damp.admit(now, &name, event);
+        if before == 0 && damp.len() > 0 {
+            let message = format!(
+                "{}{name} changes more than {DAMP_FREE} times a second: one change a second is followed",
+                self.prefix
+            );
+            self.alarm("flapping", message);
+        }
+        admitted
+    }
+
+    fn handle_event(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) {
+        match event {
+            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, gone),
+            Event::Deleted { key, revision } => {
+                self.doubt.handle_change();
+                let Some(name) = wire::key::name_after(&self.prefix, &key) else { return };
+                self.forgive(name);
+                if let Some(key) = self.decode.row_key(name) {
+                    let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
+                    let held = match D::HELD {
+                        Held::None => false,
+                        Held::AtOnce => self.together.is_lease_end(revision),
+                        Held::Each => true,
+                    };
+                    if held {
+                        self.suspicious.insert(key.clone());
+                    }
+                    gone.insert(key, row);
+                }
+            }
+            Event::ListDone => {
+                let keep = match D::REFUSAL_WITHDRAWS {
+                    true => BTreeSet::new(),
+                    false => self.quarantine.keys().filter_map(|name| self.decode.row_key(name)).collect(),
+                };
+                self.effects.push_back(Effect::Done { keep });
+            }
+            Event::StoreUnknown => {
+                self.doubt.handle_unknown(now);
+                let message = format!(
+                    "the store is not the one we knew: rows of {} that it does not have stay until they are proven gone",
+                    self.prefix
+                );
+                self.alarm("store-unknown", message);
+            }
+            Event::Relisted { unproven } => {
+                if self.doubt.handle_relisted(now, unproven) {
+                    self.effects.push_back(Effect::Proven);
+                    self.clear_alarm("store-unknown");
+                }
+            }
         }
     }
 
@@ -195,7 +358,7 @@ impl<D: Decode> Core<D> {
         self.doubt.handle_change();
         let Some((key, name)) = self.split(kv) else {
             let key = String::from_utf8_lossy(&kv.key).into_owned();
-            return self.reject(&key, &key, "the key is not UTF-8".to_owned());
+            return self.reject(&key, &key, format!("{key}: the key is not UTF-8"), false, Refused::Forgotten);
         };
         // Nearly always nothing has gone, and then a put need not be looked up among what has.
         if !(gone.is_empty() && self.hold.is_idle())
@@ -210,20 +373,32 @@ impl<D: Decode> Core<D> {
         }
         let decoded = match self.live > self.quota {
             // The latest comers are refused, so that the first ones stay usable.
-            true => Err(format!("the cluster has more than {} keys here", self.quota)),
+            true => Err(format!("{key}: the cluster has more than {} keys here", self.quota)),
             false => self.decode.decode(key, name, kv),
         };
         match decoded {
-            Ok(Decoded::Row(row)) => {
-                self.forgive(name);
-                self.effects.push_back(Effect::Upsert(row));
-            }
+            Ok(Decoded::Row(row)) => match self.decode.admit(row) {
+                Ok((row, None)) => {
+                    self.forgive(name);
+                    self.effects.push_back(Effect::Upsert(row));
+                }
+                Ok((row, Some(why))) => {
+                    self.reject_claim(key, name, &why, Refused::Key(kv.clone()));
+                    self.effects.push_back(Effect::Upsert(row));
+                }
+                Err(why) => {
+                    self.reject_claim(key, name, &why, Refused::Key(kv.clone()));
+                    if D::REFUSAL_WITHDRAWS {
+                        self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
+                    }
+                }
+            },
             Ok(Decoded::Absent) => {
                 self.forgive(name);
                 self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
             }
             Err(error) => {
-                self.reject(key, name, error);
+                self.reject(key, name, error, false, Refused::Forgotten);
                 if D::REFUSAL_WITHDRAWS {
                     self.effects.extend(self.decode.row_key(name).map(Effect::Delete));
                 }
@@ -231,14 +406,12 @@ impl<D: Decode> Core<D> {
         }
     }
 
-    fn handle_gone(
-        &mut self,
-        now: Instant,
-        gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-        suspicious: &BTreeSet<<D::Row as Row>::Key>,
-    ) {
+    fn handle_gone(&mut self, now: Instant, gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>) {
         let before = self.hold.len();
-        let verdict = self.hold.handle_gone(now, gone, suspicious, self.live);
+        let mut suspicious = std::mem::take(&mut self.suspicious);
+        // A put that came after its delete has ended the suspicion.
+        suspicious.retain(|key| gone.contains_key(key));
+        let verdict = self.hold.handle_gone(now, gone, &suspicious, self.live);
         self.effects.extend(verdict.delete.into_iter().map(Effect::Delete));
         self.effects.extend(verdict.restore.into_iter().map(Effect::Upsert));
         if self.hold.len() > before {
@@ -257,17 +430,43 @@ impl<D: Decode> Core<D> {
         key.strip_prefix(self.prefix.as_str()).map(|name| (key, name))
     }
 
-    fn reject(&mut self, key: &str, name: &str, error: String) {
-        self.quarantine.insert(name.to_owned());
+    /// Refuses a claim to what is somebody else's, and says so to everybody who looks.
+    fn reject_claim(&mut self, key: &str, name: &str, why: &str, what: Refused<D::Row>) {
+        let error = format!("{key}: {why}");
+        self.reject(key, name, error.clone(), true, what);
+        let (cluster, count) = (self.decode.cluster(), self.claims);
+        let message = format!("{cluster} claims what is not its own, in {count} keys; the latest: {error}");
+        self.alarm("claims", message);
+    }
+
+    fn reject(&mut self, key: &str, name: &str, error: String, claim: bool, what: Refused<D::Row>) {
+        self.drop_quarantined(name);
+        let what = if self.kept + what.size() > MAX_KEPT { Refused::Forgotten } else { what };
+        self.kept += what.size();
+        self.claims += usize::from(claim);
+        self.quarantine.insert(name.to_owned(), Quarantined { error: error.clone(), claim, what });
         let cluster = self.decode.cluster().clone();
         self.effects.push_back(Effect::Reject(Rejected { cluster, key: key.into(), error: error.into() }));
     }
 
     fn forgive(&mut self, name: &str) {
-        if !self.quarantine.is_empty() && self.quarantine.remove(name) {
+        if self.quarantine.is_empty() {
+            return;
+        }
+        if let Some(entry) = self.drop_quarantined(name) {
             let key = format!("{}{name}", self.prefix);
             self.effects.push_back(Effect::Forgive((self.decode.cluster().clone(), key.into())));
+            if entry.claim && self.claims == 0 {
+                self.clear_alarm("claims");
+            }
         }
+    }
+
+    fn drop_quarantined(&mut self, name: &str) -> Option<Quarantined<D::Row>> {
+        let dropped = self.quarantine.remove(name)?;
+        self.kept -= dropped.what.size();
+        self.claims -= usize::from(dropped.claim);
+        Some(dropped)
     }
 
     fn alarm(&mut self, what: &str, message: String) {
@@ -282,5 +481,17 @@ impl<D: Decode> Core<D> {
 
     fn alarm_name(&self, what: &str) -> Arc<str> {
         format!("kvstore/{}/{}/{what}", self.decode.cluster(), D::RESOURCE).into()
+    }
+}
+
+// === impl Refused ===
+
+impl<R> Refused<R> {
+    fn size(&self) -> usize {
+        match self {
+            Self::Key(kv) => kv.key.len() + kv.value.len(),
+            Self::Row(_) => size_of::<R>(),
+            Self::Forgotten => 0,
+        }
     }
 }

@@ -28,6 +28,16 @@ pub trait Decode: Send + Sync + 'static {
     /// What, where and which rule: the key is then quarantined.
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<Self::Row>, String>;
 
+    /// What of a well-formed row may be used, given what everybody else has said, and what was left out of it.
+    ///
+    /// # Errors
+    ///
+    /// Whose it is, when nothing of it may be used. It may come out differently later.
+    fn admit(&self, row: Self::Row) -> Result<(Self::Row, Option<String>), String>;
+
+    /// The rest of a key that becomes this row.
+    fn name(&self, row: &Self::Row) -> String;
+
     /// The row that a key of this name would become; `None` when it can be none of ours.
     fn row_key(&self, name: &str) -> Option<<Self::Row as Row>::Key>;
 

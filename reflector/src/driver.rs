@@ -8,8 +8,9 @@ use kvstore::{Backend, Event, Follower, follow};
 use model::{ClusterName, Source};
 use statedb::{Initializer, Row, Txn, Writer};
 use tables::{Alarm, Rejected};
+use tokio::sync::watch;
 
-use crate::{Core, Decode, Effect, Exporter, Metrics, StoreHealth};
+use crate::{Border, BorderVersion, Core, Decode, Effect, Exporter, Metrics, StoreHealth};
 
 /// What shows of a quarantine: with more keys than this the table would be the next problem. All are counted.
 const MAX_REJECTED_ROWS: usize = 1000;
@@ -33,6 +34,8 @@ pub struct Import {
     pub metrics: Metrics,
     /// The store's liveness.
     pub health: Arc<StoreHealth>,
+    /// For another cluster: what it may claim of what is said elsewhere.
+    pub border: Option<Arc<dyn Border>>,
     /// Told of every change, to put our own keys again when others touched them.
     pub exporter: Option<Exporter>,
     /// Rows that this cluster may have of a table.
@@ -63,7 +66,10 @@ impl Import {
     ) -> impl Future<Output = ()> + Send + 'static {
         let initializer = writer.announce(self.source_name());
         let (follower, driver) = follow(Arc::clone(&self.store), prefix.clone());
-        let core = Core::new(decode, prefix, self.quota);
+        let mut core = Core::new(decode, prefix, self.quota);
+        if self.source == Source::ClusterMesh {
+            core = core.damped();
+        }
         let import = Running { import: self, core, writer, initializer: Some(initializer), initial: BTreeSet::new() };
         async move {
             tokio::select! {
@@ -88,6 +94,8 @@ struct Running<D: Decode> {
 impl<D: Decode> Running<D> {
     async fn run(mut self, mut follower: Follower) {
         let reader = self.writer.reader();
+        let mut versions = self.import.border.as_ref().map(|border| border.versions());
+        let mut own = versions.as_mut().map_or(0, |versions| versions.borrow_and_update().own);
         loop {
             let timeout = self.core.poll_timeout(now());
             tokio::select! {
@@ -100,9 +108,14 @@ impl<D: Decode> Running<D> {
                     }
                     self.core.handle_events(at, events, &reader.snapshot());
                 }
+                version = changed(&mut versions) => {
+                    let ours = std::mem::replace(&mut own, version.own) != version.own;
+                    self.core.handle_border(ours, &reader.snapshot());
+                }
                 () = runtime::sleep_until(timeout) => {}
             }
             let at = now();
+            self.core.handle_damped(at, &reader.snapshot());
             let evidence = self.import.health.evidence(at, D::RESOURCE);
             self.core.handle_timeout(at, &evidence);
             let (relist, accept) = self.apply(at);
@@ -200,6 +213,16 @@ impl Import {
             }
             self.rejected.upsert(rejected);
         }
+    }
+}
+
+async fn changed(versions: &mut Option<watch::Receiver<BorderVersion>>) -> BorderVersion {
+    match versions {
+        Some(versions) => match versions.changed().await {
+            Ok(()) => *versions.borrow_and_update(),
+            Err(_) => std::future::pending().await,
+        },
+        None => std::future::pending().await,
     }
 }
 

@@ -64,6 +64,15 @@ impl Decode for IdentityDecode {
         Ok(Decoded::Row(Identity { id, labels, origin: self.origin.clone(), create_revision }))
     }
 
+    /// Its number and its labels say all.
+    fn admit(&self, row: Identity) -> Result<(Identity, Option<String>), String> {
+        Ok((row, None))
+    }
+
+    fn name(&self, row: &Identity) -> String {
+        row.id.to_string()
+    }
+
     fn row_key(&self, name: &str) -> Option<<Identity as Row>::Key> {
         wire::identity::parse_number("", name).ok().filter(|id| self.in_range(*id))
     }

@@ -1,11 +1,13 @@
 //! `ip/v1/default/` to table `ips`.
 
+use std::sync::Arc;
+
 use kvstore::KeyValue;
 use model::{ClusterId, ClusterIdLayout, ClusterName, NumericIdentity, Prefix, Source};
 use statedb::{Row, Writer};
 use tables::{IpClaim, Origin};
 
-use crate::{Decode, Decoded, Held, Import, Mark};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The addresses that one cluster's store claims.
 pub struct IpDecode {
@@ -15,6 +17,8 @@ pub struct IpDecode {
     pub cluster_id: ClusterId,
     /// How identity numbers tell clusters apart.
     pub layout: ClusterIdLayout,
+    /// For another cluster: what it may claim.
+    pub border: Option<Arc<dyn Border>>,
 }
 
 // === impl Import ===
@@ -28,7 +32,12 @@ impl Import {
         writer: Writer<IpClaim>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let prefix = wire::ip::prefix(self.wire_source());
-        let decode = IpDecode { origin: Origin::new(self.source, self.cluster.clone()), cluster_id, layout };
+        let decode = IpDecode {
+            origin: Origin::new(self.source, self.cluster.clone()),
+            cluster_id,
+            layout,
+            border: self.border.clone(),
+        };
         self.run(decode, prefix, writer)
     }
 }
@@ -51,6 +60,15 @@ impl Decode for IpDecode {
             entry.identity = NumericIdentity::REMOTE_NODE;
         }
         Ok(Decoded::Row(IpClaim { origin: self.origin.clone(), entry }))
+    }
+
+    fn admit(&self, row: IpClaim) -> Result<(IpClaim, Option<String>), String> {
+        self.border.as_ref().map_or(Ok(()), |border| border.ip(&row.entry))?;
+        Ok((row, None))
+    }
+
+    fn name(&self, row: &IpClaim) -> String {
+        row.entry.prefix.to_string()
     }
 
     fn row_key(&self, name: &str) -> Option<<IpClaim as Row>::Key> {
@@ -85,6 +103,7 @@ mod tests {
                 origin: Origin::new(Source::ClusterMesh, "west".parse().unwrap()),
                 cluster_id: ClusterId::try_new(2).unwrap(),
                 layout: ClusterIdLayout::Max255,
+                border: None,
             };
             let kv = crate::core::tests::kv("k", &format!(r#"{{"IP":"10.2.0.1","ID":{id}}}"#), 1);
             let got = match decode.decode("k", "10.2.0.1", &kv) {

@@ -16,6 +16,7 @@
 //!
 //! [`Origin`]: tables::Origin
 
+mod border;
 mod core;
 mod decode;
 mod driver;
@@ -30,7 +31,8 @@ mod services;
 mod snapshot;
 mod store_metrics;
 
-pub use self::core::{Core, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
+pub use self::core::{Core, DAMP_FREE, DAMP_WINDOW, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
+pub use border::{Border, BorderVersion};
 pub use decode::{Decode, Decoded, Held};
 pub use driver::Import;
 pub use export::Exporter;

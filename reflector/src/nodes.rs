@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterName, NodeName, Source};
 use statedb::{Row, Writer};
 use tables::NodeRow;
 
-use crate::{Decode, Decoded, Held, Import, Mark};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The nodes of one cluster.
 pub struct NodeDecode {
@@ -19,6 +19,8 @@ pub struct NodeDecode {
     pub source: Source,
     /// The node whose row the agent writes itself.
     pub own: Option<NodeName>,
+    /// For another cluster: what it may claim.
+    pub border: Option<Arc<dyn Border>>,
 }
 
 // === impl Import ===
@@ -32,7 +34,13 @@ impl Import {
         writer: Writer<NodeRow>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let prefix = wire::node::prefix(self.wire_source(), &self.cluster);
-        let decode = NodeDecode { cluster: self.cluster.clone(), cluster_id, source: self.source, own };
+        let decode = NodeDecode {
+            cluster: self.cluster.clone(),
+            cluster_id,
+            source: self.source,
+            own,
+            border: self.border.clone(),
+        };
         self.run(decode, prefix, writer)
     }
 }
@@ -61,6 +69,15 @@ impl Decode for NodeDecode {
         }
         node.source = self.source;
         Ok(Decoded::Row(NodeRow { node: Arc::new(node) }))
+    }
+
+    fn admit(&self, row: NodeRow) -> Result<(NodeRow, Option<String>), String> {
+        self.border.as_ref().map_or(Ok(()), |border| border.node(&row.node))?;
+        Ok((row, None))
+    }
+
+    fn name(&self, row: &NodeRow) -> String {
+        row.node.name.to_string()
     }
 
     fn row_key(&self, name: &str) -> Option<<NodeRow as Row>::Key> {
@@ -99,6 +116,7 @@ mod tests {
             cluster_id: ClusterId::try_new(1).unwrap(),
             source: Source::Kvstore,
             own: Some("self".parse().unwrap()),
+            border: None,
         };
         let check = |name: &str, value: &str, expect: &str| {
             let kv = crate::core::tests::kv(name, value, 1);

@@ -9,7 +9,7 @@ use model::{ClusterId, ClusterName, ServiceName};
 use statedb::{Row, Writer};
 use tables::RemoteService;
 
-use crate::{Decode, Decoded, Held, Import, Mark};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The services that one cluster shares.
 pub struct ServiceDecode {
@@ -17,6 +17,8 @@ pub struct ServiceDecode {
     pub cluster: ClusterName,
     /// Its number: every service must have it.
     pub cluster_id: ClusterId,
+    /// What it may claim.
+    pub border: Option<Arc<dyn Border>>,
 }
 
 // === impl Import ===
@@ -29,7 +31,7 @@ impl Import {
         writer: Writer<RemoteService>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let prefix = wire::service::prefix(self.wire_source(), &self.cluster);
-        let decode = ServiceDecode { cluster: self.cluster.clone(), cluster_id };
+        let decode = ServiceDecode { cluster: self.cluster.clone(), cluster_id, border: self.border.clone() };
         self.run(decode, prefix, writer)
     }
 }
@@ -48,13 +50,23 @@ impl Decode for ServiceDecode {
             return Err(format!("{key}: cluster: {} is not {}", service.cluster, self.cluster));
         }
         if service.cluster_id != self.cluster_id {
-            let Self { cluster, cluster_id } = self;
+            let Self { cluster, cluster_id, .. } = self;
             return Err(format!("{key}: clusterID: {} is not that of {cluster}: {cluster_id}", service.cluster_id));
         }
         Ok(match service.shared {
             true => Decoded::Row(RemoteService { service: Arc::new(service) }),
             false => Decoded::Absent,
         })
+    }
+
+    fn admit(&self, row: RemoteService) -> Result<(RemoteService, Option<String>), String> {
+        let Some(border) = &self.border else { return Ok((row, None)) };
+        let (service, left_out) = border.service(Arc::unwrap_or_clone(row.service))?;
+        Ok((RemoteService { service: Arc::new(service) }, left_out))
+    }
+
+    fn name(&self, row: &RemoteService) -> String {
+        row.service.name.to_string()
     }
 
     fn row_key(&self, name: &str) -> Option<<RemoteService as Row>::Key> {
@@ -91,7 +103,11 @@ mod tests {
     #[test]
     fn an_unshared_service_is_as_good_as_absent() {
         fn check(value: &str, expect: &str) {
-            let decode = ServiceDecode { cluster: "west".parse().unwrap(), cluster_id: ClusterId::try_new(2).unwrap() };
+            let decode = ServiceDecode {
+                cluster: "west".parse().unwrap(),
+                cluster_id: ClusterId::try_new(2).unwrap(),
+                border: None,
+            };
             let got = match decode.decode("k", "ns/s", &crate::core::tests::kv("k", value, 1)) {
                 Ok(Decoded::Row(_)) => "row".to_owned(),
                 Ok(Decoded::Absent) => "absent".to_owned(),

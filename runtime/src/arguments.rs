@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::Path;
 
-use crate::{ConfigDirError, read_config_dir};
+use crate::{ConfigDirError, distance, read_config_dir};
 
 /// Prefixes of environment variables, first one wins. Cilium's own is honoured so that manifests carry over.
 const PREFIXES: [&str; 2] = ["CAUSEWAY_", "CILIUM_"];
@@ -124,22 +124,6 @@ fn slip(options: &[&str], name: &str) -> Option<String> {
     // Of a short name two letters are most of it.
     let allowed = SLIP.min(nearest.len() / 4);
     (far(&nearest) <= allowed).then(|| (*nearest).to_owned())
-}
-
-/// Edits between two words (Levenshtein).
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row[b.len()]
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ mod logging;
 pub mod metrics;
 mod readiness;
 mod signals;
+mod spelling;
 mod tasks;
 mod time;
 
@@ -22,5 +23,6 @@ pub use config::{ConfigDirError, read_config_dir};
 pub use logging::{LogFormat, LogOptions, init as init_logging, without_passwords};
 pub use readiness::{Readiness, Ready};
 pub use signals::terminated;
+pub use spelling::distance;
 pub use tasks::{Stopped, Tasks};
 pub use time::sleep_until;

@@ -95,7 +95,7 @@ impl Bed {
             Manifests::open(&cluster.manifests)?.namespace("demo")?;
         }
         bed.write_mesh_files()?;
-        for cluster in bed.plan.clusters.clone() {
+        for cluster in bed.plan.clusters.clone().into_iter().filter(|cluster| !cluster.nodes.is_empty()) {
             bed.start_operator(&cluster)?;
             for node in &cluster.nodes {
                 bed.start_agent(&cluster, node)?;

@@ -13,6 +13,7 @@ mod binaries;
 pub mod capture;
 pub mod demo;
 pub mod flow;
+pub mod hostile;
 mod ledger;
 mod manifests;
 mod network;

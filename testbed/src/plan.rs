@@ -15,8 +15,10 @@ pub struct Plan {
     pub dir: PathBuf,
     /// The namespace of the bridge.
     pub underlay: String,
-    /// The clusters.
+    /// The clusters. One without nodes is a store alone: whoever writes it is the cluster.
     pub clusters: Vec<ClusterPlan>,
+    /// What every agent is told besides.
+    pub agent_flags: Vec<String>,
 }
 
 /// One cluster.
@@ -84,7 +86,7 @@ impl Plan {
         let dir = dir.join(run_id);
         let cluster = |id: u32| cluster(run_id, &dir, id);
         let clusters = (1..=clusters).map(cluster).collect();
-        Self { run_id: run_id.to_owned(), underlay: format!("cw{run_id}-net"), clusters, dir }
+        Self { run_id: run_id.to_owned(), underlay: format!("cw{run_id}-net"), clusters, dir, agent_flags: Vec::new() }
     }
 
     /// A cluster by name.

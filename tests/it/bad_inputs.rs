@@ -101,6 +101,10 @@ fn wrong_expectations_fail() {
     std::fs::write(few.join("01-x/a.txt"), right).unwrap();
     let error = read_rows(&few, &[1], &program.variables).unwrap_err();
     assert!(error.to_string().contains("1 files, fewer than 8"), "{error:#}");
+    for name in ["b", "c", "d", "e", "f", "g", "h"] {
+        std::fs::write(few.join(format!("01-x/{name}.txt")), right).unwrap();
+    }
+    assert_eq!(read_rows(&few, &[1], &program.variables).unwrap().len(), LEAST);
     let error = read_rows(&few, &[1, 2], &program.variables).unwrap_err();
     assert!(error.to_string().contains("row 2 has no folder"), "{error:#}");
 }

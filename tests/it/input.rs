@@ -45,7 +45,7 @@ fn cni_plugin_answers_with_the_specification_s_errors() {
         std::fs::write(&file, conf).unwrap();
         let mut run = Command::new(&plugin);
         run.env_clear().env("CNI_COMMAND", command).env("CNI_CONTAINERID", "abc").env("CNI_IFNAME", "eth0");
-        run.env("CNI_NETNS", "/nowhere").env("CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b");
+        run.env("CNI_NETNS", "/proc/self/ns/net").env("CNI_ARGS", "K8S_POD_NAMESPACE=a;K8S_POD_NAME=b");
         let output = run.stdin(std::fs::File::open(file).unwrap()).output().unwrap();
         (output.status.success(), String::from_utf8(output.stdout).unwrap())
     };

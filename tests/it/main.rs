@@ -5,6 +5,7 @@ mod broken;
 mod chaos;
 mod commands;
 mod explains;
+mod hostile;
 mod input;
 mod leftovers;
 mod mesh;

@@ -39,6 +39,10 @@ pub enum Broken {
     KeyMismatch { value: String, key: String },
     #[error("{0:?} is not allowed here")]
     Word(String),
+    #[error("{0:?} is none of TCP, UDP, SCTP, ICMP, ICMPv6, ANY")]
+    Protocol(String),
+    #[error("{count} are more than {limit}")]
+    TooMany { count: usize, limit: usize },
     #[error("{0:?} is not a time")]
     Time(String),
     #[error(transparent)]

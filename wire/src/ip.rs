@@ -15,6 +15,9 @@ use crate::{
 /// The address space; never the cluster's name.
 const SPACE: &str = "default";
 
+/// Cilium writes some 300 bytes; a pod has few named ports. A million such values must stay bearable.
+const MAX_VALUE: usize = 64 << 10;
+
 const FIELDS: [&str; 10] =
     ["IP", "Mask", "HostIP", "ID", "Key", "Metadata", "K8sNamespace", "K8sPodName", "K8sServiceAccount", "NamedPorts"];
 
@@ -76,6 +79,10 @@ pub fn encode(entry: &IpEntry) -> Vec<u8> {
 /// # Errors
 /// Besides malformed values: the address and mask must print as `name`.
 pub fn decode(key: &str, name: &str, value: &[u8]) -> Result<IpEntry, DecodeError> {
+    let (size, limit) = (value.len(), MAX_VALUE);
+    if size > limit {
+        return Err(Fault::new(Broken::Size { size, limit }).of(key));
+    }
     parse(value, |r| read(r, name)).map_err(|fault| fault.of(key))
 }
 
@@ -155,7 +162,7 @@ pub(crate) fn read_protocol(r: &mut Reader<'_>) -> Read<Option<Protocol>> {
     let Some(text) = r.string()? else { return Ok(None) };
     // Absent in Cilium's own type means TCP nowhere: an empty protocol stays a wildcard.
     let protocol = if text.is_empty() { Ok(Protocol::Any) } else { text.parse() };
-    protocol.map(Some).map_err(|_| Fault::new(Broken::Word(text.into_owned())))
+    protocol.map(Some).map_err(|_| Fault::new(Broken::Protocol(text.into_owned())))
 }
 
 /// `null` leaves the field; the empty text means that there is none.

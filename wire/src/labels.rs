@@ -6,6 +6,9 @@ use model::{Label, Labels};
 
 use crate::{Broken, DecodeError, error::Fault};
 
+/// Of a whole label set: etcd takes no key of much more, and label sets are in the keys of slaves.
+const MAX_VALUE: usize = 64 << 10;
+
 pub fn encode(labels: &Labels) -> String {
     let mut text =
         String::with_capacity(labels.iter().map(|l| l.source().len() + l.key().len() + l.value().len() + 3).sum());
@@ -23,6 +26,10 @@ pub fn encode(labels: &Labels) -> String {
 /// Text that is not UTF-8, has no label, or a label without key.
 pub fn decode(key: &str, value: &[u8]) -> Result<Labels, DecodeError> {
     let read = || {
+        let (size, limit) = (value.len(), MAX_VALUE);
+        if size > limit {
+            return Err(Fault::new(Broken::Size { size, limit }));
+        }
         let text = std::str::from_utf8(value).map_err(|_| Fault::new(Broken::Utf8))?;
         let pieces = text.split(';').filter(|piece| !piece.is_empty());
         let labels: Labels = pieces.map(str::parse::<Label>).collect::<Result<_, _>>().map_err(Fault::new)?;

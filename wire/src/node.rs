@@ -36,6 +36,9 @@ const FIELDS: [&str; 18] = [
     "BootID",
 ];
 
+/// Each becomes a row of every other node's kernel; a node has a handful.
+const MAX_ADDRESSES: usize = 1000;
+
 /// The nodes of every cluster that shares the store.
 pub fn prefix_all(source: Source<'_>) -> String {
     format!("{}/", source.base(Resource::Nodes))
@@ -146,6 +149,10 @@ fn read(r: &mut Reader<'_>, key_name: &str) -> Read<Node> {
         }
         Ok(())
     })?;
+    let (count, limit) = (node.addresses.len(), MAX_ADDRESSES);
+    if count > limit {
+        return Err(Fault::at("IPAddresses", Broken::TooMany { count, limit }));
+    }
     node.name = NodeName::try_new(&name).map_err(|e| Fault::at("Name", e))?;
     node.cluster = ClusterName::try_new(&cluster).map_err(|e| Fault::at("Cluster", e))?;
     node.cluster_id = ClusterId::try_new(id).map_err(|e| Fault::at("ClusterID", e))?;

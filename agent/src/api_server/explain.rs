@@ -141,7 +141,7 @@ fn direction(
         let verdict = |allowed| if allowed { TraceVerdict::Allowed } else { TraceVerdict::Denied };
         let found = datapath::dump::verdict(kernel, identity.get(), direction, remote.party.identity.get(), port);
         answer.kernel = found.ok().flatten().map(verdict);
-        if shared.health.datapath.borrow().overflowed.contains(&identity.get()) {
+        if shared.health.datapath.borrow().overflowed.iter().any(|overflow| overflow.set == identity.get()) {
             answer.verdict = TraceVerdict::Denied;
             answer.reason = "its policy does not fit the kernel's map: the endpoint is locked down".to_owned();
             answer.advice = vec!["fewer rules, or rules that select fewer identities".to_owned()];

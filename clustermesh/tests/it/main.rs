@@ -44,6 +44,7 @@ impl Bench {
             ips: ips.0,
             identities: identities.0,
             global_services: services.0,
+            frontends: None,
             remote_clusters: remotes.0,
             rejected: rejected.0,
             alarms: alarms.0,

@@ -46,6 +46,10 @@ impl Fake {
 }
 
 impl Kernel for Fake {
+    fn policy_max(&self) -> u32 {
+        MapId::PolicySet(0).spec().max_entries
+    }
+
     fn update(&mut self, map: MapId, rows: &[Pair]) -> Result<()> {
         self.check("update", map, rows.len())?;
         if let MapId::PolicySet(set) = map

@@ -23,6 +23,7 @@ pub struct Pinned {
     maps: HashMap<MapId, OwnedFd>,
     programs: Option<PodPrograms>,
     journal: Journal,
+    policy_max: u32,
 }
 
 /// The programs that every pod interface gets.
@@ -36,11 +37,17 @@ impl Pinned {
     /// Opens the maps below `root` as they come; enough for dumps. Nothing can be attached.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), maps: HashMap::new(), programs: None, journal: Journal::default() }
+        Self {
+            root: root.to_owned(),
+            maps: HashMap::new(),
+            programs: None,
+            journal: Journal::default(),
+            policy_max: maps::POLICY_SET.max_entries,
+        }
     }
 
-    pub(crate) fn with_programs(root: &Path, programs: PodPrograms) -> Self {
-        Self { programs: Some(programs), ..Self::new(root) }
+    pub(crate) fn with_programs(root: &Path, programs: PodPrograms, policy_max: u32) -> Self {
+        Self { programs: Some(programs), policy_max, ..Self::new(root) }
     }
 
     /// Notes every write in this journal from now on.
@@ -187,7 +194,7 @@ impl Kernel for Pinned {
         let failed = |source: io::Error| KernelError::Map { operation: "create", map, count: 0, source };
         let spec = &maps::POLICY_SET;
         let fd =
-            sys::create_map(spec.kind as u32, spec.key, spec.value, spec.max_entries, spec.flags).map_err(failed)?;
+            sys::create_map(spec.kind as u32, spec.key, spec.value, self.policy_max, spec.flags).map_err(failed)?;
         let value = std::os::fd::AsRawFd::as_raw_fd(&fd);
         let outer = self.require(MapId::Policy)?;
         sys::update_elem(outer, set.as_bytes(), &value.to_ne_bytes()).map_err(|source| {
@@ -210,6 +217,10 @@ impl Kernel for Pinned {
             source,
         })?;
         self.raise_policy_revision(MapId::PolicySet(set))
+    }
+
+    fn policy_max(&self) -> u32 {
+        self.policy_max
     }
 
     fn sets(&mut self) -> Result<Vec<u32>> {

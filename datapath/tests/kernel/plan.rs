@@ -51,6 +51,10 @@ macro_rules! forward {
 }
 
 impl Kernel for CaseKernel {
+    fn policy_max(&self) -> u32 {
+        256
+    }
+
     fn update(&mut self, map: MapId, rows: &[datapath::kernel::Pair]) -> datapath::kernel::Result<()> {
         forward!(self, kernel => kernel.update(map, rows))
     }
@@ -241,7 +245,9 @@ fn a_policy_set_that_does_not_fit_locks_its_endpoints_until_it_fits() {
         reconciler.round().unwrap();
         assert_eq!(locked(&mut reconciler), remote > 3, "{remote} rows");
     }
-    assert_eq!(reconciler.status().overflowed, [1001]);
+    let overflowed = &reconciler.status().overflowed;
+    assert_eq!(overflowed.iter().map(|overflow| overflow.set).collect::<Vec<_>>(), [1001]);
+    assert!(overflowed[0].needed > 0);
     for remote in 1..=2 {
         intent.revoke(1001, Direction::Ingress, 3000 + remote, WEB);
         reconciler.round().unwrap();

@@ -134,6 +134,7 @@ impl Options {
 
     /// Sets up the connection to our own cluster's store; the server need not be there yet.
     pub async fn connect(&self) -> Result<Arc<Client>, OptionsError> {
+        self.check()?;
         let etcd = Etcd::connect(&self.etcd_config()?, false).await?;
         Ok(Client::new(Arc::new(etcd), self.client_options()))
     }
@@ -144,25 +145,9 @@ fn did_you_mean(key: &str) -> String {
     let similar = |known: &&&str| {
         let (a, b) = (known.to_lowercase(), key.to_lowercase());
         // One letter more, less or other, or the name without its first part.
-        distance(&a, &b) <= 2 || a.ends_with(&format!(".{b}"))
+        runtime::distance(&a, &b) <= 2 || a.ends_with(&format!(".{b}"))
     };
     KEYS.iter().find(similar).map(|known| format!("; did you mean {known}?")).unwrap_or_default()
-}
-
-/// Edits between two words (Levenshtein): what a slip of the finger costs.
-fn distance(a: &str, b: &str) -> usize {
-    let b: Vec<char> = b.chars().collect();
-    let mut row: Vec<usize> = (0..=b.len()).collect();
-    for (i, x) in a.chars().enumerate() {
-        let mut before = row[0];
-        row[0] = i + 1;
-        for (j, y) in b.iter().enumerate() {
-            let change = before + usize::from(x != *y);
-            before = row[j + 1];
-            row[j + 1] = change.min(row[j] + 1).min(before + 1);
-        }
-    }
-    row[b.len()]
 }
 
 /// The value of `--kvstore-lease-ttl`, within Cilium's bounds: what is shorter is lost by a slow network, what is longer

@@ -37,6 +37,7 @@ impl Bench {
             origin: Origin::new(Source::Kvstore, "east".parse().unwrap()),
             cluster_id: ClusterId::try_new(1).unwrap(),
             layout: ClusterIdLayout::Max255,
+            border: None,
         };
         let (writer, reader) = statedb::table();
         let lease_ttl = Duration::from_secs(900);
@@ -134,7 +135,7 @@ fn keys_that_go_at_one_revision_are_held_few_as_they_may_be() {
 fn a_node_is_held_for_its_owner_to_come_back() {
     let cluster: model::ClusterName = "east".parse().unwrap();
     let id = ClusterId::try_new(1).unwrap();
-    let decode = NodeDecode { cluster, cluster_id: id, source: Source::Kvstore, own: None };
+    let decode = NodeDecode { cluster, cluster_id: id, source: Source::Kvstore, own: None, border: None };
     let mut core = Core::new(decode, "n/".to_owned(), 10);
     let (_, reader) = statedb::table();
     let now = Instant::now();
@@ -198,7 +199,7 @@ fn a_refused_address_ends_the_claim_it_replaces_and_a_valid_one_ends_the_quarant
 fn a_refused_node_leaves_the_last_valid_row() {
     let cluster: model::ClusterName = "east".parse().unwrap();
     let id = ClusterId::try_new(1).unwrap();
-    let decode = NodeDecode { cluster, cluster_id: id, source: Source::Kvstore, own: None };
+    let decode = NodeDecode { cluster, cluster_id: id, source: Source::Kvstore, own: None, border: None };
     let mut core = Core::new(decode, "n/".to_owned(), 10);
     let (_, reader) = statedb::table();
     let now = Instant::now();

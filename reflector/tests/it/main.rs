@@ -70,6 +70,7 @@ impl Bench {
             alarms: self.alarms.0.clone(),
             metrics: Metrics::unregistered(),
             health: Freshness::default().store(&cluster(), Duration::from_secs(900)),
+            border: None,
             exporter: Some(self.exporter.clone()),
             quota: usize::MAX,
         }

@@ -52,6 +52,7 @@ impl Bed {
             format!("--bpf-root={}", node.bpf_root.display()),
             "--prometheus-serve-addr=127.0.0.1:9962".to_owned(),
         ]);
+        words.extend(self.plan.agent_flags.iter().cloned());
         let name = format!("agent of {}", node.name);
         let process = self.spawn(&name, &node.netns, &node.log, &words)?;
         self.agents.insert(node.name.clone(), process);

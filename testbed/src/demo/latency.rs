@@ -3,7 +3,7 @@
 //! The observer is outside every agent: it polls the pinned map. One clock; one address at a time, ten in turn, so that
 //! deletes stay below the share that counts as a mass delete.
 
-use std::net::Ipv4Addr;
+use std::net::{IpAddr, Ipv4Addr};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
@@ -12,6 +12,7 @@ use ebpf_abi::{IpcacheEntry, Plain, maps};
 use etcd_client::Client;
 
 use super::{Stage, percentiles};
+use crate::{NodePlan, Store};
 
 /// Puts, and as many deletes.
 const ROUNDS: u32 = 1000;
@@ -41,18 +42,40 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
 /// When an address does not arrive.
 pub fn measured(stage: &mut Stage) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let identity = stage.identity_in_etcd("client-a", false)?;
-    let observer = stage.node_of("client-w")?;
-    let pin = observer.bpf_root.join("maps").join(maps::IPCACHE4.pin);
-    let map = MapData::from_pin(&pin).with_context(|| format!("open the pinned map {}", pin.display()))?;
-    let map = Ipcache::try_from(Map::HashMap(map)).context("the pinned map is the ipcache")?;
-    let store = stage.bed.stores.get("east").context("east has a store")?.endpoint.clone();
-    let node = stage.node_of("client-a")?;
-    let (host, netns) = (node.ipv4, netlink::Namespace::open(&node.netns)?);
-    let base = u32::from(stage.pod("client-a")?.ipv4) & 0xffff_ff00;
-    netns.enter(|| {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-        runtime.block_on(measure(&store, &map, base + 200, host, identity))
-    })?
+    let store = stage.bed.stores.get("east").context("east has a store")?;
+    Way { store, from: stage.node_of("client-a")?, to: stage.node_of("client-w")?, identity }.measured(ROUNDS)
+}
+
+/// From a node's store to another node's kernel.
+pub struct Way<'a> {
+    /// Where addresses are put.
+    pub store: &'a Store,
+    /// The node that they are said to be on; they are taken from the end of its range.
+    pub from: &'a NodePlan,
+    /// The node whose kernel is watched.
+    pub to: &'a NodePlan,
+    /// An identity of the store's cluster.
+    pub identity: u32,
+}
+
+impl Way<'_> {
+    /// How long each put and each delete took.
+    ///
+    /// # Errors
+    ///
+    /// When an address does not arrive.
+    pub fn measured(&self, rounds: u32) -> Result<(Vec<Duration>, Vec<Duration>)> {
+        let pin = self.to.bpf_root.join("maps").join(maps::IPCACHE4.pin);
+        let map = MapData::from_pin(&pin).with_context(|| format!("open the pinned map {}", pin.display()))?;
+        let map = Ipcache::try_from(Map::HashMap(map)).context("the pinned map is the ipcache")?;
+        let IpAddr::V4(base) = self.from.range4.addr() else { bail!("the range of {} is no IPv4", self.from.name) };
+        let first = u32::from(base) + 200;
+        netlink::Namespace::open(&self.from.netns)?.enter(|| {
+            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+            let host = self.from.ipv4;
+            runtime.block_on(measure(&self.store.endpoint, &map, first, host, self.identity, rounds))
+        })?
+    }
 }
 
 async fn measure(
@@ -61,10 +84,11 @@ async fn measure(
     first: u32,
     host: Ipv4Addr,
     identity: u32,
+    rounds: u32,
 ) -> Result<(Vec<Duration>, Vec<Duration>)> {
     let mut client = Client::connect([store], None).await.context("reach etcd")?;
     let (mut puts, mut deletes) = (Vec::new(), Vec::new());
-    for round in 0..ROUNDS {
+    for round in 0..rounds {
         let ip = Ipv4Addr::from(first + round % 10);
         let key = format!("cilium/state/ip/v1/default/{ip}");
         let value = format!(r#"{{"IP":"{ip}","Mask":null,"HostIP":"{host}","ID":{identity},"Key":0,"Metadata":""}}"#);

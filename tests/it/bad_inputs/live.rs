@@ -9,9 +9,16 @@ use anyhow::{Context, Result, anyhow, ensure};
 use etcd_client::Client;
 use netlink::Namespace;
 use serde_json::Value;
-use testbed::{Bed, Binaries, Manifests, Plan, wait_until};
+use testbed::{Bed, Binaries, Manifests, Plan, PodSpec, wait_until};
 
 use super::case::{Action, Case, matches};
+
+/// A cluster that writes into the same store.
+const PEER: &str = "peer";
+const PEER_CONFIG: &[u8] = br#"{"id":5,"capabilities":{"maxConnectedClusters":255,"serviceExportsEnabled":false}}"#;
+
+/// Ports of the etcds with TLS: good, with another name, expired.
+const TLS_PORT: u16 = 2479;
 
 /// How long a refusal may take to show.
 const LIMIT: Duration = Duration::from_secs(2);
@@ -34,12 +41,23 @@ impl Live {
         let run_id = format!("{:04x}", std::process::id() as u16);
         let mut plan = Plan::new(&run_id, folder, 1);
         plan.clusters[0].nodes.truncate(1);
+        // The least there is: a policy that does not fit is then one that a person can read.
+        plan.agent_flags.push("--bpf-policy-map-max=256".to_owned());
         let mut bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
         let cluster = bed.cluster("east")?.clone();
         // What it leaves in its namespace goes with the namespace; nobody else uses that.
         let spare = cluster.store_netns.clone();
         let manifests = bed.manifests("east")?;
         let sandbox = bed.sandbox("bad")?;
+        for number in 1..=8 {
+            let name = format!("fat-{number}");
+            bed.add_pod("east", 0, PodSpec::new("demo", &name, &name)).with_context(|| format!("make pod {name}"))?;
+        }
+        let certs = folder.join("certs");
+        super::certificates::make(&certs)?;
+        for (number, server) in (0..).zip(["server", "misnamed-server", "expired-server"]) {
+            tls_store(&mut bed, &spare, cluster.store_ip, TLS_PORT + number, &certs, server)?;
+        }
         Ok(Self { bed, spare: (spare, cluster.store_ip), sandbox, manifests })
     }
 
@@ -73,6 +91,9 @@ impl Live {
             ("LIVE_BPF", node.bpf_root.display().to_string()),
             ("LIVE_PID", pid.to_string()),
             ("LIVE_NETNS", format!("{}/{}", netlink::NETNS_DIR, node.netns)),
+            ("TLS_GOOD", format!("https://{}:{TLS_PORT}", self.spare.1)),
+            ("TLS_MISNAMED", format!("https://{}:{}", self.spare.1, TLS_PORT + 1)),
+            ("TLS_EXPIRED", format!("https://{}:{}", self.spare.1, TLS_PORT + 2)),
             ("SANDBOX", format!("{}/{}", netlink::NETNS_DIR, self.sandbox)),
         ]
     }
@@ -142,17 +163,31 @@ impl Live {
         let mut puts: Vec<(Vec<u8>, Vec<u8>)> = Vec::new();
         for case in cases {
             match &case.action {
-                Action::Put(key) => puts.push((key.clone(), value(case).context("a put has a section `value`")?)),
+                Action::Put(key) => {
+                    for (name, bytes) in &case.files {
+                        puts.extend(name.strip_prefix("also ").map(|key| (key.as_bytes().to_vec(), bytes.clone())));
+                    }
+                    puts.push((key.clone(), value(case).context("a put has a section `value`")?));
+                }
                 Action::Remote(name) => {
                     puts.extend(value(case).map(|value| (format!("cilium/cluster-config/{name}").into_bytes(), value)));
                 }
                 _ => {}
             }
         }
+        // The store is a remote cluster too, for what agents read of remote clusters only.
+        puts.push((format!("cilium/cluster-config/{PEER}").into_bytes(), PEER_CONFIG.into()));
         let distinct: BTreeSet<_> = puts.iter().map(|(key, _)| key).collect();
         ensure!(distinct.len() == puts.len(), "two files put the same key");
         let endpoint = self.endpoint();
         Namespace::open(&self.spare.0)?.enter(|| put_all(&endpoint, &puts))??;
+        std::fs::write(mesh.join(PEER), format!("endpoints:\n- {endpoint}\n"))?;
+        wait_until("the store is a remote cluster too", PATIENCE, || {
+            let table = self.table("remote-clusters")?;
+            let ready = |line: &str| line.starts_with(PEER) && line.contains("true");
+            ensure!(table.lines().any(ready), "{table}");
+            Ok(())
+        })?;
         for case in cases {
             if let Action::Remote(name) = &case.action {
                 let text = case.files.get("client").cloned();
@@ -196,15 +231,45 @@ impl Live {
         let text = self.bed.causeway(node, &["statedb", "show", "rejected", "-o", "json"])?;
         let rows: Vec<Value> = serde_json::from_str(&text).context("table rejected")?;
         let cell = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-        let rejected = rows.iter().map(|row| (cell(row, "KEY"), cell(row, "ERROR"))).collect();
+        let rejected = rows.iter().map(|row| ((cell(row, "CLUSTER"), cell(row, "KEY")), cell(row, "ERROR"))).collect();
         let texts = named.into_iter().map(|name| Ok((name.to_owned(), self.table(name)?))).collect::<Result<_>>()?;
         Ok(Tables { rejected, texts })
     }
 }
 
+/// An etcd that asks for client certificates of `ca`, with one of the server certificates.
+fn tls_store(bed: &mut Bed, netns: &str, ip: Ipv4Addr, port: u16, certs: &Path, server: &str) -> Result<()> {
+    let home = certs.with_file_name(format!("etcd-{server}"));
+    std::fs::create_dir_all(home.join("data"))?;
+    std::fs::set_permissions(home.join("data"), std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    let file = |name: String| certs.join(name).display().to_string();
+    let peer = format!("http://127.0.0.1:{}", port + 100);
+    let mut words = vec!["etcd".to_owned(), "--client-cert-auth".to_owned()];
+    for (flag, value) in [
+        ("name", server.to_owned()),
+        ("data-dir", home.join("data").display().to_string()),
+        ("listen-client-urls", format!("https://{ip}:{port}")),
+        ("advertise-client-urls", format!("https://{ip}:{port}")),
+        ("listen-peer-urls", peer.clone()),
+        ("initial-advertise-peer-urls", peer.clone()),
+        ("initial-cluster", format!("{server}={peer}")),
+        ("cert-file", file(format!("{server}.crt"))),
+        ("key-file", file(format!("{server}.key"))),
+        ("trusted-ca-file", file("ca.crt".to_owned())),
+    ] {
+        words.push(format!("--{flag}={value}"));
+    }
+    bed.spawn(&format!("etcd with {server}"), netns, &home.join("etcd.log"), &words)?;
+    wait_until("an etcd with TLS listens", PATIENCE, || {
+        let netns = Namespace::open(netns)?;
+        netns.enter(|| std::net::TcpStream::connect((ip, port)).map(drop))?.context("connect")
+    })
+}
+
 /// What an operator can see.
 struct Tables {
-    rejected: BTreeMap<String, String>,
+    /// By cluster and key.
+    rejected: BTreeMap<(String, String), String>,
     texts: BTreeMap<String, String>,
 }
 
@@ -219,7 +284,8 @@ fn shows(case: &Case, tables: &Tables) -> Result<()> {
     match &case.action {
         Action::Put(key) => {
             let key = String::from_utf8_lossy(key).into_owned();
-            match (tables.rejected.get(&key), says.is_empty()) {
+            let cluster = if key.contains(&format!("/{PEER}/")) { PEER } else { "east" };
+            match (tables.rejected.get(&(cluster.to_owned(), key.clone())), says.is_empty()) {
                 (Some(error), false) => ensure!(case.is_said(error), "it says: {error}"),
                 (None, false) if case.accepted.is_empty() => return Err(anyhow!("{key} is not rejected")),
                 (None, false) => line("alarms", &says)?,

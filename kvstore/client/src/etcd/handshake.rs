@@ -3,7 +3,7 @@
 //! Nothing but the handshake is sent, and its outcome is never used for a connection.
 
 use std::{
-    io::{Read, Write},
+    io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     path::PathBuf,
     sync::Arc,
@@ -63,7 +63,12 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
     if let Some(fault) = shown.fault(host, ca) {
         return Some(format!("{endpoint}: {fault}"));
     }
-    let ended = ended.filter(|error| error.kind() == std::io::ErrorKind::InvalidData)?;
+    let ended = ended?;
+    // A server of another protocol hangs up, or answers what is no TLS.
+    let hung_up = [ErrorKind::UnexpectedEof, ErrorKind::ConnectionReset].contains(&ended.kind());
+    if ended.kind() != ErrorKind::InvalidData && !(hung_up && shown.server.is_empty()) {
+        return None;
+    }
     let why = ended.to_string();
     if shown.server.is_empty() {
         return Some(format!("{endpoint} does not speak TLS as we do: {why}; is it an http endpoint?"));

@@ -1,0 +1,367 @@
+//! What a remote cluster may claim, given everybody's nodes: nothing that is ours, nothing that is a third cluster's, and
+//! where its own nodes declare CIDRs, nothing outside of them.
+//!
+//! Our own cluster comes first whatever the order in which things become known; between two remote clusters the first
+//! claim holds. A cluster whose nodes declare no CIDR (its addresses come from elsewhere) is only kept off what is others'.
+
+mod view;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use model::{ClusterName, GlobalService, IpEntry, Node, NumericIdentity, Prefix, ServiceName};
+use parking_lot::Mutex;
+use reflector::{Border, BorderVersion};
+use statedb::Reader;
+use tables::{Frontend, NodeRow, RemoteService};
+use tokio::sync::watch;
+
+use view::View;
+
+/// Backends of one service in one cluster: Kubernetes holds 100 in a slice and is tested to 5,000 nodes.
+pub const MAX_SERVICE_BACKENDS: usize = 4096;
+
+/// Backends of all services of one cluster: a third of what the kernel's map holds for all of them.
+pub const MAX_CLUSTER_BACKENDS: usize = 20_000;
+
+/// Claims are judged again at most so often.
+const SETTLE: Duration = Duration::from_millis(50);
+
+/// Prefixes wider than these are no cluster's pods: 10.0.0.0/9 has eight million.
+const WIDEST: (u8, u8) = (9, 33);
+
+/// How many addresses of a list a sentence names.
+const NAMED: usize = 3;
+
+/// What is known of all clusters.
+pub(crate) struct Frontier {
+    own: ClusterName,
+    nodes: Reader<NodeRow>,
+    frontends: Option<Reader<Frontend>>,
+    view: Mutex<Arc<View>>,
+    versions: watch::Sender<BorderVersion>,
+}
+
+/// The border of one remote cluster.
+pub(crate) struct RemoteBorder {
+    cluster: ClusterName,
+    frontier: Arc<Frontier>,
+    services: Reader<RemoteService>,
+    backends: Mutex<Backends>,
+}
+
+/// Backends by service, to bound their sum.
+#[derive(Default)]
+struct Backends {
+    counts: BTreeMap<ServiceName, usize>,
+    total: usize,
+}
+
+// === impl Frontier ===
+
+impl Frontier {
+    pub(crate) fn new(own: ClusterName, nodes: Reader<NodeRow>, frontends: Option<Reader<Frontend>>) -> Arc<Self> {
+        let versions = watch::Sender::new(BorderVersion::default());
+        Arc::new(Self { own, nodes, frontends, view: Mutex::default(), versions })
+    }
+
+    /// Tells the imports when claims are to be judged again; runs until it is dropped.
+    pub(crate) async fn run(self: Arc<Self>) {
+        let mut nodes = self.nodes.watch();
+        let mut frontends = self.frontends.as_ref().map(Reader::watch);
+        let mut known = self.view();
+        loop {
+            tokio::select! {
+                () = nodes.changed() => {}
+                () = async {
+                    match &mut frontends {
+                        Some(frontends) => frontends.changed().await,
+                        None => std::future::pending().await,
+                    }
+                } => {}
+            }
+            tokio::time::sleep(SETTLE).await;
+            let now = self.view();
+            if !now.says_the_same(&known) {
+                let ours = !now.says_the_same_of_us(&known);
+                self.versions.send_modify(|version| {
+                    version.any += 1;
+                    version.own += u64::from(ours);
+                });
+            }
+            known = now;
+        }
+    }
+
+    /// What the tables say now.
+    fn view(&self) -> Arc<View> {
+        let nodes = self.nodes.snapshot();
+        let frontends = self.frontends.as_ref().map(Reader::snapshot);
+        let revision = (nodes.revision(), frontends.as_ref().map_or(0, |table| table.revision()));
+        let mut held = self.view.lock();
+        if held.revision != Some(revision) {
+            let frontends = frontends.iter().flat_map(|table| table.iter().map(|row| row.addr.ip));
+            *held = Arc::new(View::new(&self.own, nodes.iter().map(|row| &*row.node), frontends, revision));
+        }
+        Arc::clone(&held)
+    }
+}
+
+// === impl RemoteBorder ===
+
+impl RemoteBorder {
+    pub(crate) fn new(cluster: ClusterName, frontier: Arc<Frontier>, services: Reader<RemoteService>) -> Arc<Self> {
+        Arc::new(Self { cluster, frontier, services, backends: Mutex::default() })
+    }
+
+    /// Whether a backend's address can be the cluster's.
+    fn is_theirs(&self, view: &View, ip: IpAddr) -> Result<(), String> {
+        usable(ip.into())?;
+        view.foreign(&self.cluster, ip.into())?;
+        let theirs = view.of(&self.cluster);
+        if theirs.declares(ip.is_ipv4()) && !theirs.has(ip) {
+            return Err(format!("{ip} is outside the CIDRs of {}'s nodes", self.cluster));
+        }
+        Ok(())
+    }
+}
+
+impl Border for RemoteBorder {
+    fn node(&self, node: &Node) -> Result<(), String> {
+        let view = self.frontier.view();
+        for cidr in node.pod_cidrs() {
+            usable(cidr)
+                .and_then(|()| view.foreign(&self.cluster, cidr))
+                .map_err(|why| format!("AllocCIDR {cidr}: {why}"))?;
+        }
+        let special = node.health_ips().chain(node.ingress_ips());
+        for ip in node.addresses.iter().map(|address| address.ip).chain(special) {
+            usable(ip.into())
+                .and_then(|()| view.foreign(&self.cluster, ip.into()))
+                .map_err(|why| format!("IPAddresses {ip}: {why}"))?;
+        }
+        Ok(())
+    }
+
+    fn ip(&self, entry: &IpEntry) -> Result<(), String> {
+        let (view, prefix) = (self.frontier.view(), entry.prefix);
+        usable(prefix).map_err(|why| format!("IP: {why}"))?;
+        view.foreign(&self.cluster, prefix).map_err(|why| format!("IP: {why}"))?;
+        let (theirs, cluster) = (view.of(&self.cluster), &self.cluster);
+        let inside = theirs.covers(prefix);
+        if entry.identity.is_reserved() {
+            let allowed = [NumericIdentity::HEALTH, NumericIdentity::REMOTE_NODE, NumericIdentity::INGRESS];
+            if !allowed.contains(&entry.identity) {
+                return Err(format!(
+                    "ID: {} is reserved; another cluster may use remote-node (6), health (4) and ingress (8)",
+                    entry.identity
+                ));
+            }
+            if !inside {
+                let id = entry.identity;
+                return Err(format!("ID: {id} is reserved, and {prefix} is outside the CIDRs of {cluster}'s nodes"));
+            }
+        }
+        if theirs.declares(prefix.is_ipv4()) && !inside {
+            return Err(format!("IP: {prefix} is outside the CIDRs of {cluster}'s nodes"));
+        }
+        match entry.host_ip {
+            Some(host) if !theirs.is_node(host) => Err(format!("HostIP: {host} is no node of {cluster}")),
+            _ => Ok(()),
+        }
+    }
+
+    fn service(&self, mut service: GlobalService) -> Result<(GlobalService, Option<String>), String> {
+        let count = service.backends.len();
+        if count > MAX_SERVICE_BACKENDS {
+            return Err(format!("backends: {count} are more than {MAX_SERVICE_BACKENDS} for one service"));
+        }
+        let view = self.frontier.view();
+        let mut left_out: Vec<String> = Vec::new();
+        service.backends.retain(|ip, _| match self.is_theirs(&view, *ip) {
+            Ok(()) => true,
+            Err(why) => {
+                left_out.push(why);
+                false
+            }
+        });
+        let count = service.backends.len();
+        let mut backends = self.backends.lock();
+        if !backends.take(&service.name, count, MAX_CLUSTER_BACKENDS) {
+            // Services that have gone meanwhile count no longer.
+            let table = self.services.snapshot();
+            backends.forget(|name| table.get(&(name.clone(), self.cluster.clone())).is_none());
+            if !backends.take(&service.name, count, MAX_CLUSTER_BACKENDS) {
+                let others = backends.total;
+                return Err(format!(
+                    "backends: {count} and the {others} of other services of {} are more than {MAX_CLUSTER_BACKENDS}",
+                    self.cluster
+                ));
+            }
+        }
+        if left_out.is_empty() {
+            return Ok((service, None));
+        }
+        let total = left_out.len();
+        left_out.truncate(NAMED);
+        let more = if total > NAMED { format!("; and {} more", total - NAMED) } else { String::new() };
+        let why = format!("backends: {total} left out: {}{more}", left_out.join("; "));
+        Ok((service, Some(why)))
+    }
+
+    fn versions(&self) -> watch::Receiver<BorderVersion> {
+        self.frontier.versions.subscribe()
+    }
+}
+
+// === impl Backends ===
+
+impl Backends {
+    /// Sets the count of a service, unless the sum would be too large.
+    fn take(&mut self, name: &ServiceName, count: usize, limit: usize) -> bool {
+        let had = self.counts.get(name).copied().unwrap_or_default();
+        let total = self.total - had + count;
+        if total > limit {
+            return false;
+        }
+        self.total = total;
+        self.counts.insert(name.clone(), count);
+        true
+    }
+
+    fn forget(&mut self, gone: impl Fn(&ServiceName) -> bool) {
+        self.counts.retain(|name, _| !gone(name));
+        self.total = self.counts.values().sum();
+    }
+}
+
+/// Whether a prefix can be anybody's pods or nodes at all.
+fn usable(prefix: Prefix) -> Result<(), String> {
+    let widest = if prefix.is_ipv4() { WIDEST.0 } else { WIDEST.1 };
+    if prefix.bits() < widest {
+        return Err(format!("{prefix} is wider than /{widest}: no cluster's addresses"));
+    }
+    let odd = match prefix.addr() {
+        IpAddr::V4(ip) if ip.is_loopback() => Some("loopback"),
+        IpAddr::V4(ip) if ip.is_link_local() => Some("link-local"),
+        IpAddr::V4(ip) if ip.is_multicast() => Some("multicast"),
+        IpAddr::V4(ip) if ip.octets()[0] == 0 || ip.octets()[0] >= 240 => Some("unspecified or reserved"),
+        IpAddr::V6(ip) if ip.is_loopback() || ip.is_unspecified() => Some("loopback or unspecified"),
+        IpAddr::V6(ip) if ip.is_unicast_link_local() => Some("link-local"),
+        IpAddr::V6(ip) if ip.is_multicast() => Some("multicast"),
+        _ => None,
+    };
+    odd.map_or(Ok(()), |what| Err(format!("{prefix} is {what}: no cluster's address")))
+}
+
+#[cfg(test)]
+mod tests {
+    use model::{AddressKind, ClusterId, NodeAddress, Source};
+
+    use super::*;
+
+    fn node(cluster: &str, name: &str, ip: &str, cidr: &str) -> NodeRow {
+        let id = ClusterId::try_new(1).unwrap();
+        let mut node = Node::new(name.parse().unwrap(), cluster.parse().unwrap(), id);
+        node.addresses.push(NodeAddress { kind: AddressKind::InternalIp, ip: ip.parse().unwrap() });
+        node.ipv4_alloc_cidr = (!cidr.is_empty()).then(|| cidr.parse().unwrap());
+        node.source = Source::ClusterMesh;
+        NodeRow { node: Arc::new(node) }
+    }
+
+    fn bench() -> (statedb::Writer<NodeRow>, Arc<RemoteBorder>) {
+        let (writer, nodes) = statedb::table();
+        for row in [
+            node("east", "e1", "192.0.2.1", "10.1.1.0/24"),
+            node("west", "w1", "192.0.2.2", "10.2.1.0/24"),
+            node("evil", "v1", "192.0.2.3", "10.3.1.0/24"),
+        ] {
+            writer.upsert(row);
+        }
+        let frontier = Frontier::new("east".parse().unwrap(), nodes, None);
+        (writer, RemoteBorder::new("evil".parse().unwrap(), frontier, statedb::table().1))
+    }
+
+    fn outcome(result: Result<(), String>) -> String {
+        result.map_or_else(|why| why, |()| "ok".to_owned())
+    }
+
+    #[test]
+    fn addresses_stay_in_their_cluster_and_behind_its_nodes() {
+        let (_writer, border) = bench();
+        let check = |ip: &str, id: u32, host: &str, expected: &str| {
+            let mut entry = IpEntry::new(ip.parse().unwrap(), NumericIdentity::new(id));
+            entry.host_ip = host.parse().ok();
+            let got = outcome(border.ip(&entry));
+            assert!(got.contains(expected), "{ip} {id} {host}: {got}");
+        };
+        check("10.3.1.7", 3 << 16, "192.0.2.3", "ok");
+        check("10.3.1.7", 3 << 16, "", "ok");
+        check("10.3.1.7", 6, "192.0.2.3", "ok");
+        check("192.0.2.3", 6, "", "ok");
+        check("10.3.1.7", 2, "192.0.2.3", "ID: 2 is reserved");
+        check("10.3.1.7", 0, "192.0.2.3", "ID: 0 is reserved");
+        check("10.1.1.7", 3 << 16, "192.0.2.3", "belongs to 10.1.1.0/24 of east/e1");
+        check("192.0.2.1", 6, "", "192.0.2.1 is east/e1");
+        check("10.2.1.7", 3 << 16, "192.0.2.3", "belongs to 10.2.1.0/24 of west/w1");
+        check("10.9.9.9", 3 << 16, "192.0.2.3", "10.9.9.9 is outside the CIDRs");
+        check("10.9.9.9", 6, "192.0.2.3", "ID: 6 is reserved, and 10.9.9.9 is outside");
+        check("10.3.1.7", 3 << 16, "192.0.2.2", "HostIP: 192.0.2.2 is no node of evil");
+        check("0.0.0.0/0", 3 << 16, "", "wider than /9");
+        check("10.0.0.0/8", 3 << 16, "", "wider than /9");
+        check("10.0.0.0/9", 3 << 16, "", "overlaps 10.1.1.0/24 of east/e1");
+        check("127.0.0.1", 3 << 16, "", "loopback");
+        check("169.254.1.1", 3 << 16, "", "link-local");
+        check("224.0.0.1", 3 << 16, "", "multicast");
+        check("fd00::1", 3 << 16, "", "ok");
+    }
+
+    #[test]
+    fn nodes_claim_no_range_of_others() {
+        let (writer, border) = bench();
+        let check = |row: NodeRow, expected: &str| {
+            let got = outcome(border.node(&row.node));
+            assert!(got.contains(expected), "{got}");
+        };
+        check(node("evil", "v2", "192.0.2.4", "10.3.2.0/24"), "ok");
+        check(node("evil", "v2", "192.0.2.4", ""), "ok");
+        check(
+            node("evil", "v2", "192.0.2.4", "10.1.1.0/24"),
+            "AllocCIDR 10.1.1.0/24: 10.1.1.0/24 overlaps 10.1.1.0/24 of east/e1",
+        );
+        check(node("evil", "v2", "192.0.2.4", "10.1.1.128/25"), "10.1.1.128/25 overlaps 10.1.1.0/24 of east/e1");
+        check(node("evil", "v2", "192.0.2.4", "10.2.0.0/16"), "10.2.0.0/16 overlaps 10.2.1.0/24 of west/w1");
+        check(node("evil", "v2", "192.0.2.1", "10.3.2.0/24"), "192.0.2.1 is east/e1");
+        check(node("evil", "v2", "10.1.1.9", "10.3.2.0/24"), "belongs to 10.1.1.0/24 of east/e1");
+        check(node("evil", "v2", "127.0.0.1", "10.3.2.0/24"), "loopback");
+        // What becomes ours later was never theirs.
+        writer.upsert(node("east", "e2", "192.0.2.4", "10.1.2.0/24"));
+        check(node("evil", "v2", "192.0.2.4", "10.3.2.0/24"), "192.0.2.4 is east/e2");
+    }
+
+    #[test]
+    fn backends_are_the_clusters_own_and_bounded() {
+        let (_writer, border) = bench();
+        let service = |name: &str, ips: Vec<String>| {
+            let id = ClusterId::try_new(3).unwrap();
+            let mut service = GlobalService::new("evil".parse().unwrap(), id, name.parse().unwrap());
+            service.backends = ips.iter().map(|ip| (ip.parse().unwrap(), model::PortMap::new())).collect();
+            service
+        };
+        let many = |count: u32| (0..count).map(|at| format!("fd00::{:x}:{:x}", at >> 16, at & 0xffff)).collect();
+        let (kept, left_out) =
+            border.service(service("a/mixed", ["10.3.1.7", "10.1.1.7", "10.9.9.9"].map(str::to_owned).into())).unwrap();
+        assert_eq!(kept.backends.len(), 1);
+        let left_out = left_out.unwrap();
+        assert!(left_out.starts_with("backends: 2 left out: 10.1.1.7 belongs to 10.1.1.0/24 of east/e1"), "{left_out}");
+        assert!(border.service(service("a/huge", many(5000))).unwrap_err().contains("more than 4096"));
+        for number in 0..4 {
+            border.service(service(&format!("a/s{number}"), many(4096))).unwrap();
+        }
+        // Those are 16,384 and one; the table has none of them, so that they count no longer.
+        border.service(service("a/last", many(4096))).unwrap();
+        assert_eq!(border.backends.lock().total, 4096);
+    }
+}
