@@ -15,9 +15,10 @@ use tables::NodeRow;
 use tokio::sync::watch;
 
 use crate::api_server::{self, Shared};
+use crate::arrivals::{self, Arrivals};
 use crate::database::Tables;
 use crate::history::History;
-use crate::metrics::{Arrivals, StatusMetrics};
+use crate::metrics::StatusMetrics;
 use crate::{Args, alarms, exports, logic, monitor, node, preflight, readiness, restore, snapshots, status, store};
 
 /// Starts every part; they run until `tasks` stops.
@@ -57,6 +58,8 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
     let journal = datapath::Journal::default();
     journal.listen(Arc::new(Arrivals(store.propagation.clone())));
     let (datapath_status, events) = drive_datapath(tasks, args, &tables, datapath, journal.clone(), &registry)?;
+    let arriving = arrivals::identities(tables.clone(), datapath_status.clone(), store.propagation.clone());
+    tasks.spawn("arrivals", arriving);
     readiness::start(tasks, &ready, &tables, datapath_status.clone());
     let twins = alarms::identity_twins(tables.identities.read.clone(), tables.alarms.write.clone());
     tasks.spawn("identity-alarms", twins);

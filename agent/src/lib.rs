@@ -11,6 +11,7 @@
 mod alarms;
 mod api_server;
 mod args;
+mod arrivals;
 mod assemble;
 mod database;
 mod exports;

@@ -186,7 +186,7 @@ impl StatusMetrics {
                 &["source_cluster", "source_node_name"],
                 vec![(us(), mesh.clusters.len() as f64)],
             ),
-            counter(&name("failures"), "Failed or lost connections", labels, each(&|one| one.num_failures as f64)),
+            remote("failures", "Failed or lost connections", &|one| one.num_failures as f64),
             remote("last_failure_ts", "When the last one was", &|one| one.last_failure.unwrap_or_default() as f64),
             remote("readiness_status", "1 when ready", &|one| f64::from(u8::from(one.ready))),
             remote("nodes", "Its nodes", &|one| one.num_nodes as f64),
@@ -277,22 +277,4 @@ fn counter(name: &str, help: &str, labels: &[&str], samples: Vec<Sample>) -> Met
 /// A vector is one family.
 fn family(vec: &impl Collector) -> MetricFamily {
     vec.collect().pop().unwrap_or_default()
-}
-
-/// Hears of the kernel's rows and ends their measurement.
-pub(crate) struct Arrivals(pub(crate) reflector::Propagation);
-
-impl datapath::Listener for Arrivals {
-    fn listens(&self) -> bool {
-        !self.0.is_idle()
-    }
-
-    fn hear(&self, seen: datapath::Seen) {
-        let mark = match seen {
-            datapath::Seen::Prefix(prefix) => reflector::Mark::Prefix(prefix),
-            datapath::Seen::Identity(identity) => reflector::Mark::Identity(identity),
-            datapath::Seen::Backend(addr) => reflector::Mark::Backend(addr),
-        };
-        self.0.realized(Instant::now(), mark);
-    }
 }

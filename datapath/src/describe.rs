@@ -9,7 +9,7 @@ use ebpf_abi::{
     Addr4, Addr6, Backend, BackendState, CtEntry, CtKey, CtScope, Endpoint, EndpointFlags, IpcacheEntry, LpmKey, Plain,
     PolicyEntry, PolicyLpmKey, ReverseNat, ServiceEntry, ServiceKey,
 };
-use model::{L3n4Addr, NumericIdentity, Prefix, Protocol};
+use model::{L3n4Addr, Prefix, Protocol};
 use std::net::SocketAddr;
 
 /// Key and value; bytes in hexadecimal where they are not understood. No value: a deleted row's.
@@ -59,9 +59,6 @@ pub(crate) fn seen(map: MapId, key: &[u8], value: Option<&[u8]>) -> Option<Seen>
         MapId::Ipcache6 => exact::<Addr6>(key),
         MapId::IpcacheLpm4 => covering::<Addr4>(key),
         MapId::IpcacheLpm6 => covering::<Addr6>(key),
-        MapId::PolicySet(_) => {
-            PolicyLpmKey::from_bytes(key).map(|key| Seen::Identity(NumericIdentity::new(key.key.identity)))
-        }
         MapId::Backends4 => at::<Addr4>(value?),
         MapId::Backends6 => at::<Addr6>(value?),
         _ => None,

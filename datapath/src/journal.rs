@@ -3,7 +3,7 @@
 //! Writes of the programs themselves (conntrack, counters) are not in it.
 
 use crate::{MapId, describe, kernel::Pair};
-use model::{L3n4Addr, NumericIdentity, Prefix};
+use model::{L3n4Addr, Prefix};
 use parking_lot::{Mutex, RwLock};
 use std::{
     collections::{BTreeMap, VecDeque},
@@ -38,8 +38,6 @@ pub trait Listener: Send + Sync {
 pub enum Seen {
     /// A row of the ipcache.
     Prefix(Prefix),
-    /// A policy row with this peer.
-    Identity(NumericIdentity),
     /// A backend that was written; of a deleted one only its number is known.
     Backend(L3n4Addr),
 }

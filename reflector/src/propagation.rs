@@ -1,7 +1,7 @@
 //! How long a change takes from the store's event to the kernel's map.
 //!
 //! An import marks what of a row shows in the kernel before it writes the row; whoever sees the kernel take that mark
-//! ends the measurement. What never gets there (a claim that another one outranks, an identity that no rule selects) is
+//! ends the measurement. What never gets there (a claim that another one outranks, a backend of a service that is not ours) is
 //! forgotten after a while. Not measured: first lists, and rows that did not change.
 
 use std::collections::HashMap;
@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use model::{ClusterName, L3n4Addr, NumericIdentity, Prefix};
+use model::{ClusterName, L3n4Addr, Prefix};
 use parking_lot::Mutex;
 use prometheus::{HistogramOpts, HistogramVec, Registry};
 
@@ -24,8 +24,6 @@ const MARKS: usize = 65_536;
 pub enum Mark {
     /// An ipcache row.
     Prefix(Prefix),
-    /// A policy row with this peer.
-    Identity(NumericIdentity),
     /// A backend.
     Backend(L3n4Addr),
 }
@@ -91,9 +89,13 @@ impl Propagation {
         let Some(open) = all.remove(&mark) else { return };
         self.0.count.store(all.len(), Ordering::Relaxed);
         drop(all);
-        let took = now.saturating_duration_since(open.since);
+        self.observe(open.resource, &open.cluster, now.saturating_duration_since(open.since));
+    }
+
+    /// A change took this long, told by whoever measured it otherwise.
+    pub fn observe(&self, resource: &str, cluster: &ClusterName, took: Duration) {
         if took < FORGET {
-            self.0.seconds.with_label_values(&[open.resource, open.cluster.as_str()]).observe(took.as_secs_f64());
+            self.0.seconds.with_label_values(&[resource, cluster.as_str()]).observe(took.as_secs_f64());
         }
     }
 }

@@ -4,11 +4,14 @@ mod bad_inputs;
 mod broken;
 mod chaos;
 mod commands;
+mod explains;
 mod hostile;
 mod input;
 mod leftovers;
 mod mesh;
 mod restart;
+mod secrets;
+mod troubleshoot;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};

@@ -10,7 +10,7 @@ use anyhow::{Context, Result, bail};
 use crate::repo;
 
 /// Every package, with the reason it is needed.
-const PACKAGES: [(&str, &str); 11] = [
+const PACKAGES: [(&str, &str); 12] = [
     ("etcd-server", "the store of the demo and the tests"),
     ("etcd-client", "etcdctl, the witness in the demo's proofs"),
     ("g++", "links bpf-linker against LLVM"),
@@ -18,6 +18,7 @@ const PACKAGES: [(&str, &str); 11] = [
     ("libprotobuf-dev", "the well-known types that etcd's API imports"),
     ("llvm-22-dev", "what bpf-linker links"),
     ("procps", "process listings in bug reports and tests"),
+    ("prometheus", "promtool, which checks what /metrics says"),
     ("protobuf-compiler", "protoc, for the build of crate etcd-client"),
     ("rust-web-src", "core, built for the BPF target"),
     ("rustc-web", "the compiler that knows the BPF target"),

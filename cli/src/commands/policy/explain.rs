@@ -131,7 +131,9 @@ fn text(trace: &PolicyTrace) -> String {
 fn party_text(party: &TraceParty) -> String {
     let endpoint = party.endpoint.map(|id| format!("endpoint {id}, ")).unwrap_or_default();
     let identity = if party.identity == 0 { "no identity".to_owned() } else { format!("identity {}", party.identity) };
-    visible(&format!("{} ({endpoint}{identity}, {})", party.name, party.labels.join(" ")))
+    // What was derived for it says little here; `-o json` has it all.
+    let own: Vec<&str> = party.labels.iter().map(String::as_str).filter(|label| !label.contains(":io.")).collect();
+    visible(&format!("{} ({endpoint}{identity}, {})", party.name, own.join(" ")))
 }
 
 fn direction(name: &str, direction: &TraceDirection) -> String {
