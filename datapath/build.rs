@@ -11,7 +11,8 @@ fn main() -> Result<(), String> {
         .ok_or("the manifest has no parent directory")?
         .to_owned();
     let sources = root.join("ebpf");
-    let object = root.join("target/ebpf/causeway.o");
+    let next = env::var_os("CARGO_FEATURE_NEXT_LAYOUT").is_some();
+    let object = root.join(if next { "target/ebpf/causeway-next.o" } else { "target/ebpf/causeway.o" });
     let recorded = object.with_extension("o.hash");
     for path in [&sources, &object, &recorded] {
         println!("cargo:rerun-if-changed={}", path.display());

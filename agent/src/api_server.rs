@@ -15,6 +15,7 @@ use statedb::Database;
 use crate::database::Tables;
 
 mod endpoint;
+mod explain;
 mod ipam;
 mod lists;
 mod state;
@@ -22,14 +23,13 @@ mod state;
 /// What the handlers need.
 pub(crate) struct Shared {
     pub(crate) config: api::Config,
-    pub(crate) node: String,
-    pub(crate) identity_range: String,
+    pub(crate) policy: policy::Options,
     pub(crate) bpf_root: PathBuf,
     pub(crate) database: Database,
-    pub(crate) ipam: Mutex<::ipam::Ipam>,
+    pub(crate) ipam: Arc<Mutex<::ipam::Ipam>>,
     pub(crate) endpoints: ::endpoint::Manager,
     pub(crate) tables: Tables,
-    pub(crate) health: crate::status::Health,
+    pub(crate) health: Arc<crate::status::Health>,
 }
 
 /// A failed call: a status and one sentence.
@@ -72,6 +72,7 @@ pub(crate) async fn serve(listener: tokio::net::UnixListener, shared: Arc<Shared
         .route(paths::NODES, get(lists::nodes))
         .route(paths::SERVICE, get(lists::services))
         .route(paths::POLICY, get(lists::policy))
+        .route(paths::POLICY_EXPLAIN, get(explain::trace))
         .route(paths::SELECTORS, get(lists::selectors))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {

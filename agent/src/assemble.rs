@@ -60,16 +60,28 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
 
     let monitor_socket = args.socket_path.with_file_name(api::paths::MONITOR_SOCKET);
     tasks.spawn("monitor", monitor::serve(bind(&monitor_socket)?, events, tables.identities.read.clone()));
+    let ipam = Arc::new(Mutex::new(ipam));
+    let health = status::Health {
+        node: format!("{}/{}", own.cluster, own.name),
+        cluster: own.cluster.clone(),
+        identity_range: range_text(layout, args),
+        readiness: ready.clone(),
+        datapath: datapath_status,
+        store,
+        tables: tables.clone(),
+        tasks: tasks.clone(),
+        ipam: Arc::clone(&ipam),
+        maps: status::MapUses::new(&args.bpf_root),
+    };
     let shared = Shared {
         config: cni_config,
-        node: format!("{}/{}", own.cluster, own.name),
-        identity_range: range_text(layout, args),
+        policy: logic::policy_options(args),
         bpf_root: args.bpf_root.clone(),
         database,
-        ipam: Mutex::new(ipam),
+        ipam,
         endpoints,
         tables,
-        health: status::Health { readiness: ready.clone(), datapath: datapath_status, store },
+        health: Arc::new(health),
     };
     tasks.spawn("api", api_server::serve(bind(&args.socket_path)?, Arc::new(shared)));
     runtime::serve_admin(tasks, args.agent_health_addr, ready.clone(), registry.clone()).await?;

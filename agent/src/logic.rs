@@ -46,9 +46,7 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         progress: tables.progress.write.clone(),
         selectors: tables.selectors.write.clone(),
     };
-    let allow_localhost = args.allow_localhost != "policy";
-    let options = policy::Options { enable: args.enable_policy, cluster: cluster(), allow_localhost };
-    tasks.spawn("policy", policy::run(inputs, options));
+    tasks.spawn("policy", policy::run(inputs, policy_options(args)));
     let claims = ipcache::Inputs {
         endpoints: tables.endpoints.read.clone(),
         nodes: tables.nodes.read.clone(),
@@ -60,6 +58,15 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         own_ips: own.addresses.iter().map(|address| address.ip).collect(),
     };
     tasks.spawn("ipcache", ipcache::run(claims));
+}
+
+/// How policy is resolved, and explained.
+pub(crate) fn policy_options(args: &Args) -> policy::Options {
+    policy::Options {
+        enable: args.enable_policy,
+        cluster: args.cluster_name.to_string().into(),
+        allow_localhost: args.allow_localhost != "policy",
+    }
 }
 
 /// Starts the lifecycle of endpoints with those of an earlier run; its handle for the API.

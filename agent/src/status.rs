@@ -1,93 +1,130 @@
-//! How the parts of the agent stand, gathered for the API and the metrics.
+//! How the agent stands: what its tables, its connections and the kernel say now, as the API and the metrics show it.
+//!
+//! It decides nothing and repairs nothing.
+
+mod controllers;
+mod kvstore;
+mod maps;
+mod mesh;
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use api::{Controller, SourceStaleness, State, Status};
-use kvstore::{Backend, Client};
-use runtime::Readiness;
+use api::{Healthz, IpamStatus, RejectedCount, SourceStaleness, State, Status, Versions};
+use parking_lot::Mutex;
+use runtime::{Readiness, Tasks};
 use tokio::sync::watch;
 
+use crate::database::Tables;
 use crate::store::Store;
 
-/// A connection that has not been used for this long is asked whether it still works.
-const PROBE: Duration = Duration::from_secs(5);
+pub(crate) use kvstore::{Probed, probe};
+pub(crate) use maps::MapUses;
+
+/// A map this full is worth a look.
+const FULL: f64 = 0.9;
 
 /// Where status is read from.
 pub(crate) struct Health {
+    pub(crate) node: String,
+    pub(crate) cluster: model::ClusterName,
+    pub(crate) identity_range: String,
     pub(crate) readiness: Readiness,
     pub(crate) datapath: watch::Receiver<datapath::Status>,
     pub(crate) store: Store,
+    pub(crate) tables: Tables,
+    pub(crate) tasks: Tasks,
+    pub(crate) ipam: Arc<Mutex<ipam::Ipam>>,
+    pub(crate) maps: MapUses,
 }
 
+// === impl Health ===
+
 impl Health {
-    /// The store's line, as Cilium prints it.
-    pub(crate) fn kvstore(&self) -> Status {
-        let status = self.store.client.connection_status();
-        let leases = format!("leases={}", self.store.leases.count());
-        if status.connected {
-            let id = status.header.cluster_id;
-            return Status {
-                state: State::Ok,
-                msg: format!("etcd: 1/1 connected, {leases}, has-quorum=true, ID: {id:x}"),
-            };
-        }
-        let why = status.last_error.unwrap_or_else(|| "not connected yet".to_owned());
-        let since = match status.last_success {
-            Some(at) => format!("last answer {} s ago", at.elapsed().as_secs()),
-            None => "never answered".to_owned(),
+    /// The whole status.
+    pub(crate) async fn healthz(&self) -> Healthz {
+        let (kvstore, kvstore_detail) = self.kvstore().await;
+        let snapshot = self.tables.alarms.read.snapshot();
+        let alarms: Vec<String> = snapshot.iter().map(|alarm| format!("{}: {}", alarm.name, alarm.message)).collect();
+        let mut health = Healthz {
+            cilium: Status { state: State::Ok, msg: format!("causeway {}", env!("CARGO_PKG_VERSION")) },
+            node: self.node.clone(),
+            ipam: self.pools(),
+            cluster_mesh: self.mesh(),
+            controllers: self.controllers(),
+            staleness: self.staleness(),
+            identity_range: self.identity_range.clone(),
+            alarms,
+            waiting_for: self.readiness.waiting().iter().map(|what| (*what).to_owned()).collect(),
+            maps: self.maps.get(),
+            rejected: self.rejected(),
+            tasks: self.tasks.names().len(),
+            versions: Versions {
+                causeway: env!("CARGO_PKG_VERSION").to_owned(),
+                kernel: std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+                store: kvstore_detail.version.as_ref().map(|version| format!("etcd {version}")),
+            },
+            kvstore,
+            kvstore_detail,
         };
-        Status { state: State::Failure, msg: format!("etcd: 0/1 connected, {leases}, {since}: {why}") }
+        let reasons = reasons(&health);
+        if !reasons.is_empty() {
+            health.cilium = Status { state: State::Warning, msg: reasons.join("; ") };
+        }
+        health
     }
 
-    /// The loops that carry tables outward.
-    pub(crate) fn controllers(&self) -> Vec<Controller> {
-        let exports = self.store.exports.summary();
-        let datapath = self.datapath.borrow().clone();
-        vec![
-            Controller {
-                name: "export-to-kvstore".to_owned(),
-                backlog: exports.backlog,
-                failing: exports.failing,
-                last_error: exports.last_error,
-            },
-            Controller {
-                name: "datapath-maps".to_owned(),
-                backlog: 0,
-                failing: usize::from(datapath.error.is_some()) + datapath.overflowed.len(),
-                last_error: datapath.error.or_else(|| {
-                    let sets = datapath.overflowed.iter().map(ToString::to_string).collect::<Vec<_>>();
-                    (!sets.is_empty())
-                        .then(|| format!("policy sets are full, endpoints locked down: {}", sets.join(", ")))
-                }),
-            },
-        ]
+    fn pools(&self) -> Vec<IpamStatus> {
+        let ipam = self.ipam.lock();
+        let pool = |pool: &ipam::Pool| IpamStatus {
+            cidr: pool.cidr().to_string(),
+            used: pool.owners().len(),
+            total: pool.capacity().to_string(),
+        };
+        ipam.pools().iter().map(pool).collect()
     }
 
     /// How old what each source last said is.
-    pub(crate) fn staleness(&self) -> Vec<SourceStaleness> {
+    fn staleness(&self) -> Vec<SourceStaleness> {
         let row = |age: &reflector::SourceAge| {
             let source = format!("{}/{}", age.cluster, age.resource);
             Some(SourceStaleness { source, seconds: age.age?.as_secs_f64() })
         };
         self.store.freshness.ages(Instant::now()).iter().filter_map(row).collect()
     }
+
+    fn rejected(&self) -> Vec<RejectedCount> {
+        let rows = self.tables.rejected.read.snapshot();
+        let clusters: std::collections::BTreeSet<_> = rows.iter().map(|row| row.cluster.clone()).collect();
+        let count = |cluster: &model::ClusterName| rows.count("cluster", cluster.as_str());
+        clusters.iter().map(|cluster| RejectedCount { cluster: cluster.to_string(), keys: count(cluster) }).collect()
+    }
 }
 
-/// Asks the store now and then, so that an idle agent notices its loss; runs until the future is dropped.
-pub(crate) async fn probe(client: Arc<Client>) {
-    let mut was_connected = None;
-    loop {
-        if let Err(error) = client.status().await
-            && was_connected != Some(false)
-        {
-            tracing::warn!(error = error.full(), "kvstore does not answer; the datapath goes on with what it has");
-        }
-        let connected = client.connection_status().connected;
-        if connected && was_connected == Some(false) {
-            tracing::info!("kvstore answers again");
-        }
-        was_connected = Some(connected);
-        tokio::time::sleep(PROBE).await;
+/// Why the agent is degraded; empty when it is not.
+fn reasons(health: &Healthz) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if health.kvstore.state != State::Ok {
+        reasons.push("kvstore".to_owned());
     }
+    if !health.waiting_for.is_empty() {
+        reasons.push(format!("waiting for {}", health.waiting_for.join(", ")));
+    }
+    let failing = health.controllers.iter().filter(|controller| controller.failing > 0).count();
+    if failing > 0 {
+        reasons.push(format!("{failing} controllers failing"));
+    }
+    let not_ready = health.cluster_mesh.clusters.iter().filter(|cluster| !cluster.ready).count();
+    if not_ready > 0 {
+        reasons.push(format!("{not_ready} remote clusters not ready"));
+    }
+    if !health.alarms.is_empty() {
+        reasons.push(format!("{} alarms", health.alarms.len()));
+    }
+    let full: Vec<&str> =
+        health.maps.iter().filter(|map| map.pressure() >= FULL).map(|map| map.name.as_str()).collect();
+    if !full.is_empty() {
+        reasons.push(format!("nearly full maps: {}", full.join(", ")));
+    }
+    reasons
 }

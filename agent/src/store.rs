@@ -16,6 +16,8 @@ use crate::{Args, exports, status};
 /// What status shows of the store.
 pub(crate) struct Store {
     pub(crate) client: Arc<Client>,
+    pub(crate) endpoints: Vec<String>,
+    pub(crate) probed: status::Probed,
     pub(crate) leases: Arc<Leases>,
     pub(crate) freshness: reflector::Freshness,
     pub(crate) exports: reconciler::Handle<Export>,
@@ -31,11 +33,13 @@ pub(crate) async fn start(
     registry: &Registry,
 ) -> Result<Store> {
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let addresses = options.etcd_config()?.endpoints;
     let client = options.connect().await?;
+    let probed = status::Probed::default();
     let store: Arc<dyn Backend> = client.clone();
     let leases = Leases::new(Arc::clone(&store), args.kvstore_lease_ttl);
     tasks.spawn("kvstore-leases", Arc::clone(&leases).keep_alive());
-    tasks.spawn("kvstore-probe", status::probe(Arc::clone(&client)));
+    tasks.spawn("kvstore-probe", status::probe(Arc::clone(&client), Arc::clone(&probed)));
     let freshness = reflector::Freshness::default();
     let health = freshness.store(&args.cluster_name, args.kvstore_lease_ttl);
     tasks.spawn("kvstore-heartbeat", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
@@ -104,5 +108,5 @@ pub(crate) async fn start(
         },
     );
     tasks.spawn("clustermesh", mesh);
-    Ok(Store { client, leases, freshness, exports })
+    Ok(Store { client, endpoints: addresses, probed, leases, freshness, exports })
 }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::ClusterMesh;
+
 /// The whole status.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -26,6 +28,91 @@ pub struct Healthz {
     pub alarms: Vec<String>,
     /// What the agent still waits for; empty when ready.
     pub waiting_for: Vec<String>,
+    /// The store in numbers.
+    #[serde(default)]
+    pub kvstore_detail: KvstoreDetail,
+    /// How full the kernel's maps are.
+    #[serde(default)]
+    pub maps: Vec<MapUse>,
+    /// Keys in quarantine by the cluster whose store holds them.
+    #[serde(default)]
+    pub rejected: Vec<RejectedCount>,
+    /// Tasks that run; one that dies ends the agent.
+    #[serde(default)]
+    pub tasks: usize,
+    /// What runs here.
+    #[serde(default)]
+    pub versions: Versions,
+}
+
+/// The store in numbers; what is not known is absent.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", default)]
+pub struct KvstoreDetail {
+    /// Its configured endpoints.
+    pub endpoints: Vec<String>,
+    /// How many of them can be reached.
+    pub connected: usize,
+    /// Whether it has a leader, and so a quorum.
+    pub quorum: bool,
+    /// Its version.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Its cluster id, hexadecimal.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster_id: Option<String>,
+    /// Leases that keep our keys.
+    pub leases: usize,
+    /// Leases that keep our locks.
+    pub lock_leases: usize,
+    /// Seconds since the operator's last heartbeat was seen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub heartbeat_age: Option<f64>,
+    /// Seconds since its last answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_answer_age: Option<f64>,
+    /// Requests that failed since the start.
+    pub failures: u64,
+}
+
+/// How full a map of the kernel is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MapUse {
+    /// Its name.
+    pub name: String,
+    /// Rows in it.
+    pub entries: usize,
+    /// Rows that it holds at most.
+    pub capacity: usize,
+}
+
+/// Keys of a store that are not used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RejectedCount {
+    /// The cluster.
+    pub cluster: String,
+    /// How many.
+    pub keys: usize,
+}
+
+/// What runs here.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Versions {
+    /// Causeway.
+    pub causeway: String,
+    /// The kernel.
+    pub kernel: String,
+    /// The store, once it answered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub store: Option<String>,
+}
+
+impl MapUse {
+    /// The share that is used, 0 to 1.
+    pub fn pressure(&self) -> f64 {
+        if self.capacity == 0 { 0.0 } else { self.entries as f64 / self.capacity as f64 }
+    }
 }
 
 /// A state with a sentence.
@@ -61,89 +148,6 @@ pub struct IpamStatus {
     pub total: String,
 }
 
-/// Remote clusters.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub struct ClusterMesh {
-    /// Each configured one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub clusters: Vec<RemoteCluster>,
-    /// Services that some remote cluster shares.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub num_global_services: usize,
-}
-
-/// One remote cluster; zero values are left out, as Cilium does.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct RemoteCluster {
-    /// Its name.
-    pub name: String,
-    /// Whether it can be used.
-    #[serde(skip_serializing_if = "is_false")]
-    pub ready: bool,
-    /// Whether there is a working connection.
-    #[serde(skip_serializing_if = "is_false")]
-    pub connected: bool,
-    /// The connection's state, or why it is not ready.
-    pub status: String,
-    /// What it says of itself.
-    pub config: RemoteConfig,
-    /// What was listed completely.
-    pub synced: RemoteSynced,
-    /// Nodes.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_nodes: usize,
-    /// Addresses.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_endpoints: usize,
-    /// Identities.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_identities: usize,
-    /// Shared services.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_shared_services: usize,
-    /// Failures of the connection.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub num_failures: usize,
-    /// Seconds since 1970 of the last one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub last_failure: Option<u64>,
-}
-
-/// What a remote cluster says of itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", default)]
-pub struct RemoteConfig {
-    /// Always: a cluster without configuration is not used.
-    pub required: bool,
-    /// Whether it was read.
-    pub retrieved: bool,
-    /// Its number.
-    pub cluster_id: u32,
-    /// Whether its data is a mirror's.
-    pub kvstoremesh: bool,
-    /// Whether it announces finished prefixes.
-    pub sync_canaries: bool,
-    /// Whether it exports services of the MCS API.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub service_exports_enabled: Option<bool>,
-}
-
-/// What was listed completely.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct RemoteSynced {
-    /// Nodes.
-    pub nodes: bool,
-    /// Addresses.
-    pub endpoints: bool,
-    /// Identities.
-    pub identities: bool,
-    /// Services.
-    pub services: bool,
-}
-
 /// A loop of the agent.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -166,12 +170,4 @@ pub struct SourceStaleness {
     pub source: String,
     /// Seconds since it was last known to be current.
     pub seconds: f64,
-}
-
-fn is_false(value: &bool) -> bool {
-    !value
-}
-
-fn is_zero(value: &usize) -> bool {
-    *value == 0
 }

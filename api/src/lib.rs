@@ -5,6 +5,7 @@
 //! sockets, no conversion from our own nouns.
 
 mod address;
+mod cluster_mesh;
 mod config;
 mod endpoint;
 mod event;
@@ -15,24 +16,26 @@ mod ipam;
 mod node;
 pub mod paths;
 mod policy;
+mod policy_trace;
 mod service;
 mod statedb;
 
 pub use address::{AddressPair, FamilyAddress};
+pub use cluster_mesh::{ClusterMesh, RemoteCluster, RemoteConfig, RemoteSynced};
 pub use config::{Addressing, Config};
 pub use endpoint::{
     Endpoint, EndpointChangeRequest, EndpointNetworking, EndpointPolicy, EndpointStatus, ExternalIdentifiers,
 };
 pub use event::{Event, EventTuple, LabelledIdentity};
 pub use healthz::{
-    ClusterMesh, Controller, Healthz, IpamStatus, RemoteCluster, RemoteConfig, RemoteSynced, SourceStaleness, State,
-    Status,
+    Controller, Healthz, IpamStatus, KvstoreDetail, MapUse, RejectedCount, SourceStaleness, State, Status, Versions,
 };
 pub use identity::Identity;
 pub use ip::{IpEntry, IpMetadata};
 pub use ipam::IpamResponse;
 pub use node::Node;
 pub use policy::{PolicyEntry, Selector};
+pub use policy_trace::{PolicyTrace, TraceDirection, TraceParty, TraceVerdict};
 pub use service::{Backend, FrontendAddress, Service};
 pub use statedb::Table;
 

@@ -22,6 +22,8 @@ pub const SERVICE: &str = "/v1/service";
 pub const POLICY: &str = "/v1/policy";
 /// `GET`: a list of [`crate::Selector`].
 pub const SELECTORS: &str = "/v1/policy/selectors";
+/// `GET ?src=&dst=&port=`: a list of [`crate::PolicyTrace`].
+pub const POLICY_EXPLAIN: &str = "/v1/policy/explain";
 /// `GET`: a list of [`crate::Table`]. With `/{table}`: its rows; `?format=text` as aligned text.
 pub const STATEDB: &str = "/v1/statedb";
 /// The socket's default place.

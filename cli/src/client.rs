@@ -58,6 +58,12 @@ impl Socket {
     }
 }
 
+/// A value of a query, percent-encoded.
+pub(crate) fn encode(value: &str) -> String {
+    let plain = |byte: u8| byte.is_ascii_alphanumeric() || b"-._~".contains(&byte);
+    value.bytes().map(|byte| if plain(byte) { char::from(byte).to_string() } else { format!("%{byte:02X}") }).collect()
+}
+
 /// Opens a socket of the agent.
 pub(crate) async fn connect(path: &Path) -> Result<UnixStream> {
     UnixStream::connect(path).await.with_context(|| {

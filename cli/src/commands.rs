@@ -1,6 +1,7 @@
 //! One file a command.
 
 pub(crate) mod bpf;
+pub(crate) mod chaos;
 pub(crate) mod cleanup;
 pub(crate) mod clustermesh;
 pub(crate) mod endpoint;

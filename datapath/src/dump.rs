@@ -8,13 +8,13 @@ use crate::{
     kernel::{Kernel, KernelError, Pair, Pinned},
 };
 use ebpf_abi::{
-    Addr4, Addr6, Backend, Counter, Endpoint, IpcacheEntry, LpmKey, METRIC_CELLS, Plain, PolicyEntry, PolicyLpmKey,
-    Reason, ServiceEntry, ServiceKey,
+    Addr4, Addr6, Backend, BackendState, Counter, Endpoint, IpcacheEntry, LpmKey, METRIC_CELLS, Plain, PolicyEntry,
+    PolicyKey, PolicyLpmKey, Reason, ReverseNat, ServiceEntry, ServiceKey,
 };
-use model::{Direction, L3n4Addr, Prefix, Protocol};
+use model::{Direction, L3n4Addr, PortProto, Prefix, Protocol};
 use std::{
     collections::BTreeMap,
-    net::{IpAddr, Ipv4Addr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
 };
 
 type Result<T> = std::result::Result<T, KernelError>;
@@ -66,6 +66,21 @@ pub struct MetricDump {
     pub direction: u8,
     pub packets: u64,
     pub bytes: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackendDump {
+    pub number: u32,
+    pub addr: L3n4Addr,
+    pub terminating: bool,
+}
+
+/// How full a map is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MapUse {
+    pub map: &'static str,
+    pub entries: usize,
+    pub capacity: u32,
 }
 
 /// Sorted by prefix.
@@ -162,6 +177,81 @@ pub fn policy(kernel: &mut impl Kernel, only: Option<u32>) -> Result<Vec<PolicyD
     Ok(rows)
 }
 
+/// Every backend by its number.
+///
+/// # Errors
+/// As above.
+pub fn backends(kernel: &mut impl Kernel) -> Result<Vec<BackendDump>> {
+    fn each<A: Address>(pairs: Vec<Pair>) -> impl Iterator<Item = BackendDump>
+    where
+        Backend<A>: Plain,
+    {
+        pairs.into_iter().filter_map(|(key, value)| {
+            let backend = Backend::<A>::from_bytes(&value)?;
+            let proto = Protocol::from_number(backend.proto)?;
+            let addr = L3n4Addr::new(backend.addr.ip(), u16::from_be(backend.port), proto);
+            Some(BackendDump {
+                number: u32::from_bytes(&key)?,
+                addr,
+                terminating: backend.state != BackendState::ACTIVE,
+            })
+        })
+    }
+    let mut rows: Vec<_> =
+        each::<Addr4>(kernel.dump(MapId::Backends4)?).chain(each::<Addr6>(kernel.dump(MapId::Backends6)?)).collect();
+    rows.sort_by_key(|row| (row.addr.ip.is_ipv6(), row.number));
+    Ok(rows)
+}
+
+/// What replies are turned back into, by the number that their flow remembers.
+///
+/// # Errors
+/// As above.
+pub fn reverse_nat(kernel: &mut impl Kernel) -> Result<Vec<(u16, SocketAddr)>> {
+    fn each<A: Address>(pairs: Vec<Pair>) -> impl Iterator<Item = (u16, SocketAddr)>
+    where
+        ReverseNat<A>: Plain,
+    {
+        pairs.into_iter().filter_map(|(key, value)| {
+            let row = ReverseNat::<A>::from_bytes(&value)?;
+            Some((u16::from_bytes(&key)?, SocketAddr::new(row.addr.ip(), u16::from_be(row.port))))
+        })
+    }
+    let mut rows: Vec<_> = each::<Addr4>(kernel.dump(MapId::ReverseNat4)?)
+        .chain(each::<Addr6>(kernel.dump(MapId::ReverseNat6)?))
+        .collect();
+    rows.sort();
+    Ok(rows)
+}
+
+/// What the rows of a set say of a new flow, looked up as the programs do; `None` when there is no such set.
+///
+/// # Errors
+/// As above.
+pub fn verdict(
+    kernel: &mut impl Kernel,
+    set: u32,
+    direction: Direction,
+    identity: u32,
+    port: PortProto,
+) -> Result<Option<bool>> {
+    if !kernel.sets()?.contains(&set) {
+        return Ok(None);
+    }
+    let mut row = |identity: u32| {
+        let egress = u8::from(direction == Direction::Egress);
+        let key = PolicyKey { identity, egress, proto: port.proto.number(), dport: port.port.to_be() };
+        let key = PolicyLpmKey { prefix_len: ebpf_abi::POLICY_FULL_PREFIX, key };
+        Ok(kernel.lookup(MapId::PolicySet(set), key.as_bytes())?.and_then(|value| PolicyEntry::from_bytes(&value)))
+    };
+    let rank = |row: &PolicyEntry| (row.precedence, row.l4_prefix());
+    let chosen = match (row(identity)?, row(0)?) {
+        (Some(exact), Some(any)) => Some(if rank(&any) > rank(&exact) { any } else { exact }),
+        (exact, any) => exact.or(any),
+    };
+    Ok(Some(chosen.is_some_and(|row| !row.is_deny())))
+}
+
 /// Services with their slots, sorted by frontend.
 ///
 /// # Errors
@@ -202,6 +292,28 @@ pub fn services(kernel: &mut impl Kernel) -> Result<Vec<ServiceDump>> {
     }
     let mut rows = each::<Addr4>(kernel.dump(MapId::Services4)?, kernel.dump(MapId::Backends4)?);
     rows.extend(each::<Addr6>(kernel.dump(MapId::Services6)?, kernel.dump(MapId::Backends6)?));
+    Ok(rows)
+}
+
+/// How full every map with a bound is; of the policy sets the fullest, as `policy_set`.
+///
+/// # Errors
+/// As above.
+pub fn pressure(kernel: &mut Pinned) -> Result<Vec<MapUse>> {
+    let mut rows = Vec::new();
+    for map in MapId::BOUNDED {
+        let capacity = kernel.capacity(map)?;
+        rows.push(MapUse { map: map.spec().name, entries: kernel.dump(map)?.len(), capacity });
+    }
+    let mut fullest = MapUse { map: "policy_set", entries: 0, capacity: ebpf_abi::maps::POLICY_SET.max_entries };
+    for set in kernel.sets()? {
+        let map = MapId::PolicySet(set);
+        let entries = kernel.dump(map)?.len();
+        if entries > fullest.entries {
+            fullest = MapUse { map: "policy_set", entries, capacity: kernel.capacity(map)? };
+        }
+    }
+    rows.push(fullest);
     Ok(rows)
 }
 

@@ -9,6 +9,8 @@ pub enum Error {
     PinDirectory { path: PathBuf, source: io::Error },
     #[error("check pinned map {path}")]
     CheckPin { path: PathBuf, source: io::Error },
+    #[error("carry flows over into {path}")]
+    Carry { path: PathBuf, source: io::Error },
     #[error("read the kernel's tick rate")]
     Clock(#[source] io::Error),
     #[error("load the eBPF object")]

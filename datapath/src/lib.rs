@@ -10,6 +10,7 @@
 //! labels and decides no policy.
 
 mod addr;
+mod carry;
 mod cleanup;
 mod config;
 pub mod conntrack;

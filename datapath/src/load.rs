@@ -3,6 +3,7 @@
 use crate::{
     Config, Error,
     addr::{addr4, addr6},
+    carry::{self, Outgrown},
     conntrack,
     devices::{self, Devices},
     kernel::{
@@ -14,6 +15,7 @@ use crate::{
 };
 use aya::{Ebpf, EbpfLoader, programs::SchedClassifier};
 use ebpf_abi::{ConfigCell, MapSpec, Plain, maps, tick_shift, ticks};
+use parking_lot::Mutex;
 use std::{
     fs, io,
     os::fd::{AsFd, BorrowedFd, OwnedFd},
@@ -30,6 +32,8 @@ pub struct Datapath {
     devices: Devices,
     programs: Programs,
     replaced_maps: Vec<&'static str>,
+    /// Conntrack maps of another version, until our programs have taken over.
+    outgrown: Mutex<Vec<Outgrown>>,
     costs: Vec<Cost>,
 }
 
@@ -73,14 +77,19 @@ impl Datapath {
         let devices = devices::ensure(&config)?;
         let root = config.bpf_root.clone();
         prepare(&root)?;
-        let replaced_maps = drop_unfit(&config)?;
+        let mut outgrown = carry::find(&root)?;
+        let replaced_maps = drop_unfit(&config, &mut outgrown)?;
         let (programs, costs) = load(&config, devices.vxlan)?;
         tracing::info!(?costs, replaced = ?replaced_maps, "programs loaded");
         // An earlier process may have died with a listener.
         let cell = sys::object_get(&pins::map(&root, &maps::CONFIG));
         cell.and_then(|fd| sys::update_elem(&fd, (ConfigCell::Monitor as u32).as_bytes(), 0u64.as_bytes()))
             .map_err(|source| Error::CheckPin { path: pins::map(&root, &maps::CONFIG), source })?;
-        let datapath = Self { config, devices, programs, replaced_maps, costs };
+        for old in &outgrown {
+            let flows = old.copy(&root)?;
+            tracing::info!(flows, from = old.name(), "flows carried over");
+        }
+        let datapath = Self { config, devices, programs, replaced_maps, outgrown: Mutex::new(outgrown), costs };
         // Programs that would start on emptied maps wait until these are filled again.
         if datapath.replaced_maps.is_empty() {
             datapath.settle()?;
@@ -92,10 +101,17 @@ impl Datapath {
     /// unless maps had to be made anew; then it is to be called once they are filled.
     ///
     /// # Errors
-    /// [`Error::Attach`].
+    /// [`Error::Attach`], [`Error::Carry`].
     pub fn settle(&self) -> Result<(), Error> {
         self.attach_node()?;
-        self.replace_pods()
+        self.replace_pods()?;
+        let root = &self.config.bpf_root;
+        for old in self.outgrown.lock().drain(..) {
+            // Flows that began while the programs were replaced.
+            let flows = old.copy(root)?;
+            tracing::info!(flows, from = old.name(), "late flows carried over");
+        }
+        carry::sweep(root)
     }
 
     /// The kernel for [`crate::Reconciler`].
@@ -253,13 +269,18 @@ fn max_entries(config: &Config, spec: &MapSpec) -> u32 {
 
 /// Removes pins that this program version cannot use: a map reused with another layout would be
 /// read wrongly, and the loader does not look. Old programs keep the old map until they are replaced.
-fn drop_unfit(config: &Config) -> Result<Vec<&'static str>, Error> {
+///
+/// Conntrack is set aside instead, for its flows to be carried over: tables cannot fill it again.
+fn drop_unfit(config: &Config, outgrown: &mut Vec<Outgrown>) -> Result<Vec<&'static str>, Error> {
     let mut dropped = Vec::new();
     for spec in maps::ALL {
         let path = pins::map(&config.bpf_root, spec);
         let failed = |source| Error::CheckPin { path: path.clone(), source };
-        let info = match sys::object_get(&path) {
-            Ok(fd) => sys::map_info(&fd).map_err(failed)?,
+        let (map, info) = match sys::object_get(&path) {
+            Ok(map) => {
+                let info = sys::map_info(&map).map_err(failed)?;
+                (map, info)
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(error) => return Err(failed(error)),
         };
@@ -268,7 +289,11 @@ fn drop_unfit(config: &Config) -> Result<Vec<&'static str>, Error> {
         if found != wanted {
             tracing::warn!(map = spec.name, ?found, ?wanted, "pinned map has another layout: starting anew");
             fs::remove_file(&path).map_err(failed)?;
-            dropped.push(spec.name);
+            if carry::is_conntrack(spec) {
+                outgrown.extend(Outgrown::new(spec, map, None).map_err(failed)?);
+            } else {
+                dropped.push(spec.name);
+            }
         }
     }
     Ok(dropped)

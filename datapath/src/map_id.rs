@@ -33,6 +33,26 @@ impl MapId {
     /// The maps of flows, which the programs write.
     pub const CONNTRACK: [Self; 2] = [Self::Ct4, Self::Ct6];
 
+    /// The pinned maps whose rows come and go.
+    pub const BOUNDED: [Self; 16] = [
+        Self::Ifaces,
+        Self::Endpoints4,
+        Self::Endpoints6,
+        Self::Ipcache4,
+        Self::Ipcache6,
+        Self::IpcacheLpm4,
+        Self::IpcacheLpm6,
+        Self::Policy,
+        Self::Ct4,
+        Self::Ct6,
+        Self::Services4,
+        Self::Services6,
+        Self::Backends4,
+        Self::Backends6,
+        Self::ReverseNat4,
+        Self::ReverseNat6,
+    ];
+
     /// The layout.
     pub fn spec(self) -> &'static MapSpec {
         match self {

@@ -51,6 +51,8 @@ pub struct Status {
     pub frontends_revision: u64,
     /// Policy sets that do not fit: their endpoints are locked down.
     pub overflowed: Vec<Overflow>,
+    /// Endpoints that wait for their policy or their addresses.
+    pub waiting: usize,
     /// Every table was compared with the kernel after its sources had all reported.
     pub pruned: bool,
     /// Why the last round failed.
@@ -137,6 +139,7 @@ impl<K: Kernel> Reconciler<K> {
     /// The first refusal of the kernel; the next call compares everything.
     pub fn round(&mut self) -> Result<&Status, KernelError> {
         let result = self.try_round();
+        self.status.waiting = self.waiting.len();
         match result {
             Ok(()) => {
                 self.status.error = None;

@@ -11,8 +11,8 @@ mod program;
 pub(crate) use bpffs::{ensure_bpffs, fault as bpffs_fault};
 pub(crate) use link::{Hook, link_create, link_detach, link_info, link_update};
 pub(crate) use map::{
-    create_map, delete_batch, delete_elem, dump, lookup_elem, lookup_per_cpu, map_by_id, map_info, update_batch,
-    update_elem,
+    Existing, MapInfo, create_map, delete_batch, delete_elem, dump, lookup_elem, lookup_per_cpu, map_by_id, map_info,
+    update_batch, update_elem, update_elem_if,
 };
 pub use program::{TestRun, test_run};
 pub(crate) use program::{jiffies, load_classifier};

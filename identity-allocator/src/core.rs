@@ -62,6 +62,8 @@ pub enum Outcome {
     InUse(NumericIdentity),
     /// The number does not have these labels.
     Different,
+    /// The number's master key is not there, although our table still shows it: a store that was wiped.
+    Missing,
     /// The store did not answer, or refused.
     Failed(String),
 }
@@ -237,6 +239,8 @@ impl Core {
                 set.orphan = Some(number);
                 self.back_off(now, &labels);
             }
+            // Whoever uses the number puts it back; the transaction sees to it that it is still free.
+            Outcome::Missing => self.attempt(labels, attempt.number, Mode::Recreate),
             Outcome::Taken | Outcome::Different | Outcome::Locked => self.back_off(now, &labels),
         }
     }

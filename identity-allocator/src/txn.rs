@@ -77,6 +77,7 @@ pub(crate) fn outcome(attempt: &Attempt, answer: TxnResult) -> Outcome {
     });
     match (attempt.mode, user) {
         (Mode::New, Some(number)) => Outcome::InUse(number),
+        (Mode::Known, _) if found(MASTER).is_empty() => Outcome::Missing,
         (Mode::Known, _) => Outcome::Different,
         (Mode::Recreate, _) if found(MASTER).iter().any(|kv| kv.value == ours) => Outcome::Different,
         _ => Outcome::Taken,

@@ -12,6 +12,7 @@
 
 mod core;
 mod driver;
+pub mod explain;
 mod options;
 mod peer;
 mod resolve;

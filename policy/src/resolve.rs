@@ -95,8 +95,11 @@ pub(crate) fn port_keys(ports: &[PortProto]) -> BTreeSet<PortProto> {
         return BTreeSet::from([PortProto::new(0, Protocol::Any)]);
     }
     let expand = |port: &PortProto| match (port.port, port.proto) {
-        (0, _) | (_, Protocol::Tcp | Protocol::Udp | Protocol::Sctp) => vec![*port],
-        (number, _) => [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|proto| PortProto::new(number, proto)).into(),
+        (1.., Protocol::Any) => {
+            [Protocol::Tcp, Protocol::Udp, Protocol::Sctp].map(|proto| PortProto::new(port.port, proto)).into()
+        }
+        // The number of an ICMP port is its type.
+        _ => vec![*port],
     };
     ports.iter().flat_map(expand).collect()
 }

@@ -5,6 +5,7 @@ mod doubt;
 mod hold;
 #[cfg(test)]
 pub(crate) mod tests;
+mod together;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -20,7 +21,8 @@ pub use hold::{HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 use self::damp::Damp;
 use self::doubt::{Decision, Doubt};
 use self::hold::Hold;
-use crate::{Decode, Decoded, Evidence};
+use self::together::Together;
+use crate::{Decode, Decoded, Evidence, Held};
 
 /// Follows one prefix.
 pub struct Core<D: Decode> {
@@ -40,6 +42,15 @@ pub struct Core<D: Decode> {
     hold: Hold<D::Row>,
     doubt: Doubt,
     effects: VecDeque<Effect<D::Row>>,
+}
+
+/// Rows whose keys went, in one batch.
+struct Gone<R: Row> {
+    rows: BTreeMap<R::Key, Option<RowRef<R>>>,
+    /// Those that went as if a lease had ended.
+    suspicious: BTreeSet<R::Key>,
+    /// Which went at one revision; not known of those that waited.
+    together: Option<Together>,
 }
 
 /// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
@@ -142,7 +153,7 @@ impl<D: Decode> Core<D> {
 
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
-        let mut gone = BTreeMap::new();
+        let mut gone = Gone { together: Some(Together::of(&events)), ..Gone::default() };
         for event in events {
             match &event {
                 Event::Created(_) => self.live += 1,
@@ -153,8 +164,9 @@ impl<D: Decode> Core<D> {
                 self.handle_event(now, event, rows, &mut gone);
             }
         }
-        if !gone.is_empty() {
-            self.handle_gone(now, gone);
+        if !gone.rows.is_empty() {
+            gone.suspicious.retain(|key| gone.rows.contains_key(key));
+            self.handle_gone(now, gone.rows, &gone.suspicious);
         }
     }
 
@@ -165,13 +177,13 @@ impl<D: Decode> Core<D> {
         if due.is_empty() {
             return;
         }
-        let mut gone = BTreeMap::new();
+        let mut gone = Gone::default();
         for event in due {
             self.handle_event(now, event, rows, &mut gone);
         }
         self.clear_alarm("flapping");
-        if !gone.is_empty() {
-            self.handle_gone(now, gone);
+        if !gone.rows.is_empty() {
+            self.handle_gone(now, gone.rows, &gone.suspicious);
         }
     }
 
@@ -237,13 +249,7 @@ impl<D: Decode> Core<D> {
     }
 
     /// The event, unless its key has to wait.
-    fn damp(
-        &mut self,
-        now: Instant,
-        event: Event,
-        rows: &Snapshot<D::Row>,
-        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-    ) -> Option<Event> {
+    fn damp(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) -> Option<Event> {
         let Some(damp) = &mut self.damp else { return Some(event) };
         let key = match &event {
             Event::Created(kv) | Event::Modified(kv) => &kv.key,
@@ -269,22 +275,24 @@ impl<D: Decode> Core<D> {
         admitted
     }
 
-    fn handle_event(
-        &mut self,
-        now: Instant,
-        event: Event,
-        rows: &Snapshot<D::Row>,
-        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-    ) {
+    fn handle_event(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) {
         match event {
-            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, gone),
-            Event::Deleted { key, .. } => {
+            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, &mut gone.rows),
+            Event::Deleted { key, revision } => {
                 self.doubt.handle_change();
                 let Some(name) = wire::key::name_after(&self.prefix, &key) else { return };
                 self.forgive(name);
                 if let Some(key) = self.decode.row_key(name) {
                     let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
-                    gone.insert(key, row);
+                    let held = match D::HELD {
+                        Held::None => false,
+                        Held::AtOnce => gone.together.as_ref().is_some_and(|together| together.is_lease_end(revision)),
+                        Held::Each => true,
+                    };
+                    if held {
+                        gone.suspicious.insert(key.clone());
+                    }
+                    gone.rows.insert(key, row);
                 }
             }
             Event::ListDone => {
@@ -389,17 +397,21 @@ impl<D: Decode> Core<D> {
         }
     }
 
-    fn handle_gone(&mut self, now: Instant, gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>) {
+    fn handle_gone(
+        &mut self,
+        now: Instant,
+        gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+        suspicious: &BTreeSet<<D::Row as Row>::Key>,
+    ) {
         let before = self.hold.len();
-        let verdict = self.hold.handle_gone(now, gone, self.live);
+        let verdict = self.hold.handle_gone(now, gone, suspicious, self.live);
         self.effects.extend(verdict.delete.into_iter().map(Effect::Delete));
         self.effects.extend(verdict.restore.into_iter().map(Effect::Upsert));
         if self.hold.len() > before {
             let message = format!(
-                "{} keys of {} went within {} s; their rows are held for {} s",
+                "{} keys of {} went as if a lease had ended; their rows are held for {} s",
                 self.hold.len(),
                 self.prefix,
-                HOLD_WINDOW.as_secs(),
                 HOLD.as_secs()
             );
             self.alarm("mass-delete", message);
@@ -474,5 +486,13 @@ impl<R> Refused<R> {
             Self::Row(_) => size_of::<R>(),
             Self::Forgotten => 0,
         }
+    }
+}
+
+// === impl Gone ===
+
+impl<R: Row> Default for Gone<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), suspicious: BTreeSet::new(), together: None }
     }
 }

@@ -16,6 +16,9 @@ pub trait Decode: Send + Sync + 'static {
     /// claim ended. For everything else the last valid row stays in force.
     const REFUSAL_WITHDRAWS: bool;
 
+    /// Which deletes are held until their owner had time to put the keys again.
+    const HELD: Held;
+
     /// What the key says. `name` is the rest of it after the prefix.
     ///
     /// # Errors
@@ -44,6 +47,18 @@ pub trait Decode: Send + Sync + 'static {
 
     /// The cluster that speaks.
     fn cluster(&self) -> &ClusterName;
+}
+
+/// Which deletes wait, whatever their number. A mass delete waits in any case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// None: the keys carry no lease, so somebody meant it.
+    None,
+    /// Those of several keys at one revision: so does a lease end, and with it its keys. Writers delete one by one.
+    AtOnce,
+    /// Each: a node that leaves takes its lease along, and one that only lost it comes back (Cilium's delay of node
+    /// deletes).
+    Each,
 }
 
 /// What a valid key says.

@@ -204,11 +204,17 @@ impl Exporter {
         results
     }
 
-    /// Carries out the operations in one transaction.
+    /// Carries out the operations, many in one transaction.
     async fn write(&self, ops: &[Op<Export>], written: &mut Written) -> Vec<Result<(), String>> {
-        if ops.is_empty() {
-            return Vec::new();
+        let mut outcome = Vec::with_capacity(ops.len());
+        for run in transactions(ops) {
+            outcome.extend(self.write_together(run, written).await);
         }
+        outcome
+    }
+
+    /// Carries out the operations in one transaction.
+    async fn write_together(&self, ops: &[Op<Export>], written: &mut Written) -> Vec<Result<(), String>> {
         let outcome = match self.transact(ops).await {
             Err(error) if !error.is_retryable() && ops.len() > 1 => {
                 // One key spoils the transaction, or its lease is gone: let each stand for itself.
@@ -316,6 +322,24 @@ impl reconciler::Target<Export> for Target {
         }
         Ok(count)
     }
+}
+
+/// Operations that go together: any number, but at most one delete of a leased key. Several at one revision look like
+/// the end of a lease to readers, who then hold them.
+fn transactions(ops: &[Op<Export>]) -> Vec<&[Op<Export>]> {
+    let leased_delete = |op: &Op<Export>| matches!(op, Op::Delete(row) if row.leased);
+    let (mut found, mut start) = (Vec::new(), 0);
+    let mut deletes = false;
+    for (index, op) in ops.iter().enumerate() {
+        if leased_delete(op) && std::mem::replace(&mut deletes, true) {
+            found.push(&ops[start..index]);
+            start = index;
+        }
+    }
+    if start < ops.len() {
+        found.push(&ops[start..]);
+    }
+    found
 }
 
 fn bytes(key: &str) -> Bytes {

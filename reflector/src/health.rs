@@ -74,6 +74,12 @@ impl Freshness {
         self.0.lock().remove(cluster);
     }
 
+    /// How long ago the last heartbeat of each cluster was; clusters without one are left out.
+    pub fn heartbeats(&self, now: Instant) -> Vec<(ClusterName, Duration)> {
+        let stores = self.0.lock();
+        stores.iter().filter_map(|(cluster, store)| Some((cluster.clone(), store.heartbeat_age(now)?))).collect()
+    }
+
     /// Every followed prefix, by cluster.
     pub fn ages(&self, now: Instant) -> Vec<SourceAge> {
         let stores = self.0.lock();

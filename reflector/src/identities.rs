@@ -5,7 +5,7 @@ use model::{ClusterId, ClusterIdLayout, ClusterName, NumericIdentity, Source};
 use statedb::{Row, Writer};
 use tables::{Identity, Origin};
 
-use crate::{Decode, Decoded, Import};
+use crate::{Decode, Decoded, Held, Import};
 
 /// The identities of one cluster.
 pub struct IdentityDecode {
@@ -45,6 +45,7 @@ impl Decode for IdentityDecode {
     type Row = Identity;
     const RESOURCE: &'static str = "identities";
     const REFUSAL_WITHDRAWS: bool = false;
+    const HELD: Held = Held::None;
 
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<Identity>, String> {
         let (id, labels) = wire::identity::decode(key, name, &kv.value).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterIdLayout, ClusterName, NumericIdentity, Prefix, So
 use statedb::{Row, Writer};
 use tables::{IpClaim, Origin};
 
-use crate::{Border, Decode, Decoded, Import};
+use crate::{Border, Decode, Decoded, Held, Import};
 
 /// The addresses that one cluster's store claims.
 pub struct IpDecode {
@@ -48,6 +48,7 @@ impl Decode for IpDecode {
     type Row = IpClaim;
     const RESOURCE: &'static str = "ip";
     const REFUSAL_WITHDRAWS: bool = true;
+    const HELD: Held = Held::AtOnce;
 
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<IpClaim>, String> {
         let mut entry = wire::ip::decode(key, name, &kv.value).map_err(|error| error.to_string())?;

@@ -31,7 +31,7 @@ mod snapshot;
 
 pub use self::core::{Core, DAMP_FREE, DAMP_WINDOW, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 pub use border::{Border, BorderVersion};
-pub use decode::{Decode, Decoded};
+pub use decode::{Decode, Decoded, Held};
 pub use driver::Import;
 pub use export::Exporter;
 pub use health::{Evidence, Freshness, SourceAge, StoreHealth, follow_heartbeat};

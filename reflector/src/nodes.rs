@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterName, NodeName, Source};
 use statedb::{Row, Writer};
 use tables::NodeRow;
 
-use crate::{Border, Decode, Decoded, Import};
+use crate::{Border, Decode, Decoded, Held, Import};
 
 /// The nodes of one cluster.
 pub struct NodeDecode {
@@ -51,6 +51,7 @@ impl Decode for NodeDecode {
     type Row = NodeRow;
     const RESOURCE: &'static str = "nodes";
     const REFUSAL_WITHDRAWS: bool = false;
+    const HELD: Held = Held::Each;
 
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<NodeRow>, String> {
         let mut node = wire::node::decode(key, name, &kv.value).map_err(|error| error.to_string())?;

@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterName, ServiceName};
 use statedb::{Row, Writer};
 use tables::RemoteService;
 
-use crate::{Border, Decode, Decoded, Import};
+use crate::{Border, Decode, Decoded, Held, Import};
 
 /// The services that one cluster shares.
 pub struct ServiceDecode {
@@ -40,6 +40,7 @@ impl Decode for ServiceDecode {
     type Row = RemoteService;
     const RESOURCE: &'static str = "services";
     const REFUSAL_WITHDRAWS: bool = false;
+    const HELD: Held = Held::None;
 
     fn decode(&self, key: &str, name: &str, kv: &KeyValue) -> Result<Decoded<RemoteService>, String> {
         let service = wire::service::decode(key, name, &kv.value).map_err(|error| error.to_string())?;

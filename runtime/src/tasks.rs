@@ -85,6 +85,11 @@ impl Tasks {
         running.push((name, handle));
     }
 
+    /// The names of the tasks that run.
+    pub fn names(&self) -> Vec<&'static str> {
+        self.0.running.lock().iter().filter(|(_, handle)| !handle.is_finished()).map(|(name, _)| *name).collect()
+    }
+
     /// Is cancelled when the process stops.
     pub fn stopping(&self) -> CancellationToken {
         self.0.stop.clone()

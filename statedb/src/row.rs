@@ -19,6 +19,8 @@ pub trait Row: Clone + PartialEq + Send + Sync + 'static {
     const COLUMNS: &'static [&'static str];
     /// Secondary indexes. A row may stand under any number of keys of each.
     const INDEXES: &'static [Index<Self>] = &[];
+    /// Indexes of few keys whose rows are counted as they come and go: a count is then no walk.
+    const COUNTED: &'static [&'static str] = &[];
 
     /// The row's primary key.
     fn key(&self) -> Self::Key;

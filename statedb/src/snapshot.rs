@@ -61,6 +61,15 @@ impl<R: Row> Snapshot<R> {
         self.0.by(index, key.into())
     }
 
+    /// How many rows stand under `key` of the secondary index `index`; no walk where the table counts it.
+    ///
+    /// # Panics
+    ///
+    /// When the table declares no such index.
+    pub fn count(&self, index: &str, key: impl Into<IndexKey>) -> usize {
+        self.0.count(index, key.into())
+    }
+
     /// Whether every source that announced itself has delivered its first full state.
     pub fn is_initialised(&self) -> bool {
         self.0.pending.is_empty()

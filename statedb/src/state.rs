@@ -14,6 +14,8 @@ pub(crate) struct State<R: Row> {
     /// Deleted rows by the revision that deleted them, kept until every change iterator has passed.
     pub(crate) graveyard: Tree<u64, RowRef<R>>,
     pub(crate) indexes: Vec<Tree<Entry, ()>>,
+    /// Rows by key, for each index of [`Row::COUNTED`].
+    counts: Vec<Tree<IndexKey, usize>>,
     /// Sources that announced themselves and have not finished their first full state.
     pub(crate) pending: Arc<BTreeSet<String>>,
 }
@@ -28,6 +30,7 @@ impl<R: Row> Default for State<R> {
             by_revision: Tree::default(),
             graveyard: Tree::default(),
             indexes: R::INDEXES.iter().map(|_| Tree::default()).collect(),
+            counts: R::COUNTED.iter().map(|_| Tree::default()).collect(),
             pending: Arc::default(),
         }
     }
@@ -41,6 +44,7 @@ impl<R: Row> Clone for State<R> {
             by_revision: self.by_revision.clone(),
             graveyard: self.graveyard.clone(),
             indexes: self.indexes.clone(),
+            counts: self.counts.clone(),
             pending: Arc::clone(&self.pending),
         }
     }
@@ -61,7 +65,12 @@ impl<R: Row> State<R> {
         }
         self.by_revision.insert(self.revision, new.clone());
         for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
+            let mut counts = counted::<R>(index.name).map(|at| &mut self.counts[at]);
             (index.keys)(&new, &mut |key| {
+                if let Some(counts) = &mut counts {
+                    let before = counts.get(&key).copied().unwrap_or_default();
+                    counts.insert(key.clone(), before + 1);
+                }
                 tree.insert(Entry { key, revision: self.revision }, ());
             });
         }
@@ -82,7 +91,14 @@ impl<R: Row> State<R> {
     fn unlink(&mut self, old: &RowRef<R>) {
         self.by_revision.remove(&old.revision());
         for (index, tree) in R::INDEXES.iter().zip(&mut self.indexes) {
+            let mut counts = counted::<R>(index.name).map(|at| &mut self.counts[at]);
             (index.keys)(old, &mut |key| {
+                if let Some(counts) = &mut counts {
+                    match counts.get(&key).copied().unwrap_or_default() {
+                        0 | 1 => drop(counts.remove(&key)),
+                        more => drop(counts.insert(key.clone(), more - 1)),
+                    }
+                }
                 tree.remove(&Entry { key, revision: old.revision() });
             });
         }
@@ -111,4 +127,16 @@ impl<R: Row> State<R> {
             .take_while(move |(entry, ())| entry.key == start.key)
             .filter_map(|(entry, ())| self.by_revision.get(&entry.revision))
     }
+
+    /// How many rows stand under `key` of the index called `name`: looked up where the index is counted, else walked.
+    pub(crate) fn count(&self, name: &str, key: IndexKey) -> usize {
+        match counted::<R>(name) {
+            Some(at) => self.counts[at].get(&key).copied().unwrap_or_default(),
+            None => self.by(name, key).count(),
+        }
+    }
+}
+
+fn counted<R: Row>(name: &str) -> Option<usize> {
+    R::COUNTED.iter().position(|counted| *counted == name)
 }

@@ -253,6 +253,7 @@ mod tests {
         const TABLE: &'static str = "pets";
         const COLUMNS: &'static [&'static str] = &["Name", "Owner"];
         const INDEXES: &'static [Index<Self>] = &[Index { name: "owner", keys: |pet, add| add(pet.owner.into()) }];
+        const COUNTED: &'static [&'static str] = &["owner"];
 
         fn key(&self) -> Self::Key {
             self.name
@@ -345,5 +346,24 @@ mod tests {
         let waiting = reader.wait_for(Snapshot::is_initialised);
         west.done();
         assert!(waiting.await.is_initialised());
+    }
+
+    #[test]
+    fn counts_by_index_are_those_of_a_walk_whatever_comes_and_goes() {
+        let (writer, reader) = table::<Pet>();
+        let names = ["a", "b", "c", "d", "e"];
+        let owners = ["x", "y", "z"];
+        for step in 0..200_usize {
+            let (name, owner) = (names[step * 7 % 5], owners[step * step % 3]);
+            if step % 4 == 3 {
+                writer.delete(&name);
+            } else {
+                writer.upsert(pet(name, owner));
+            }
+            let snapshot = reader.snapshot();
+            for owner in owners {
+                assert_eq!(snapshot.count("owner", owner), snapshot.by("owner", owner).count(), "step {step}, {owner}");
+            }
+        }
     }
 }

@@ -18,6 +18,7 @@ impl Row for RemoteService {
     type Key = (ServiceName, ClusterName);
     const TABLE: &'static str = "global-services";
     const COLUMNS: &'static [&'static str] = &["SERVICE", "CLUSTER", "SHARED", "BACKENDS"];
+    const COUNTED: &'static [&'static str] = &["cluster"];
     const INDEXES: &'static [Index<Self>] = &[
         Index { name: "cluster", keys: |row, add| add(row.service.cluster.as_str().into()) },
         Index { name: "service", keys: |row, add| add(row.service.name.to_string().as_str().into()) },

@@ -26,6 +26,7 @@ impl Row for Identity {
     type Key = NumericIdentity;
     const TABLE: &'static str = "identities";
     const COLUMNS: &'static [&'static str] = &["ID", "LABELS", "ORIGIN"];
+    const COUNTED: &'static [&'static str] = &["cluster"];
     const INDEXES: &'static [Index<Self>] =
         &[Index { name: "cluster", keys: |row, add| add(row.origin.cluster.as_str().into()) }];
 

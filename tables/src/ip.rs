@@ -20,6 +20,7 @@ impl Row for IpClaim {
     type Key = (Prefix, Origin);
     const TABLE: &'static str = "ips";
     const COLUMNS: &'static [&'static str] = &["IP", "IDENTITY", "HOST", "POD", "ORIGIN"];
+    const COUNTED: &'static [&'static str] = &["cluster"];
     const INDEXES: &'static [Index<Self>] = &[
         Index { name: "cluster", keys: |row, add| add(row.origin.cluster.shared().into()) },
         Index { name: "identity", keys: |row, add| add(row.entry.identity.get().into()) },

@@ -22,6 +22,7 @@ impl Row for NodeRow {
     const TABLE: &'static str = "nodes";
     const COLUMNS: &'static [&'static str] =
         &["Name", "IPv4 Address", "Endpoint CIDR", "IPv6 Address", "Endpoint CIDR", "Source"];
+    const COUNTED: &'static [&'static str] = &["cluster"];
     const INDEXES: &'static [Index<Self>] =
         &[Index { name: "cluster", keys: |row, add| add(row.node.cluster.as_str().into()) }];
 

@@ -22,6 +22,7 @@ impl Row for Rejected {
     type Key = (ClusterName, Arc<str>);
     const TABLE: &'static str = "rejected";
     const COLUMNS: &'static [&'static str] = &["CLUSTER", "KEY", "ERROR"];
+    const COUNTED: &'static [&'static str] = &["cluster"];
     const INDEXES: &'static [Index<Self>] =
         &[Index { name: "cluster", keys: |row, add| add(row.cluster.as_str().into()) }];
 

@@ -1,14 +1,18 @@
-//! From the start of the CNI plugin's ADD to the first answered TCP connection of the new pod, to a pod on another node;
-//! the median of twenty pods. Needs root and the release binaries; `cargo xtask bench cni`.
+//! CNI ADD: 200 pods one after the other, then 50 at once; and from the start of an ADD to the pod's first answered
+//! connection to a pod on another node. The Pod objects are there before, as a kubelet has them. Needs root and the
+//! release binaries; `cargo xtask bench cni`.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result};
+use testbed::demo::percentiles;
 use testbed::server::{self, Server};
 use testbed::{Bed, Binaries, Plan, PodSpec};
 
-const PODS: usize = 20;
+const SEQUENCE: usize = 200;
+const PARALLEL: usize = 50;
+const CONNECTED: usize = 20;
 /// A pod that takes longer has no network.
 const LOST: Duration = Duration::from_secs(10);
 
@@ -21,12 +25,44 @@ fn main() -> Result<()> {
     bed.add_pod("east", 1, PodSpec::new("demo", "server", "server"))?;
     let server = Server::start(bed.pod("server")?)?;
     let target = SocketAddr::new(bed.pod("server")?.ip(false), server::PORT);
-    let (mut adds, mut firsts) = (Vec::new(), Vec::new());
-    for pod in 0..PODS {
-        let name = format!("pod-{pod}");
+
+    let firsts = first_connections(&mut bed, target)?;
+    let sequence = adds(&mut bed, "seq", 0, SEQUENCE, 1)?;
+    let parallel = adds(&mut bed, "par", 1, PARALLEL, PARALLEL)?;
+    drop(server);
+    bed.down()?;
+    std::fs::remove_dir_all(&dir).ok();
+
+    for (what, times, aim) in [
+        (format!("CNI ADD, {SEQUENCE} in sequence"), sequence, r#","aim":25"#),
+        (format!("CNI ADD, {PARALLEL} in parallel"), parallel, ""),
+        (format!("CNI ADD to first answered connection, {CONNECTED} pods"), firsts, ""),
+    ] {
+        let (median, high) = percentiles(times);
+        for (percentile, time, aim) in [("p50", median, ""), ("p99", high, aim)] {
+            println!(r#"{{"name":"{what}, {percentile}","value":{:.2},"unit":"ms"{aim}}}"#, time.as_secs_f64() * 1e3);
+        }
+    }
+    Ok(())
+}
+
+fn adds(bed: &mut Bed, name: &str, node: usize, count: usize, at_once: usize) -> Result<Vec<Duration>> {
+    let specs: Vec<_> = (0..count).map(|pod| PodSpec::new("demo", &format!("{name}-{pod}"), "client")).collect();
+    bed.announce_pods("east", &specs)?;
+    // The agent reads them.
+    std::thread::sleep(Duration::from_secs(1));
+    bed.connect_pods("east", node, specs, at_once)
+}
+
+fn first_connections(bed: &mut Bed, target: SocketAddr) -> Result<Vec<Duration>> {
+    let specs: Vec<_> = (0..CONNECTED).map(|pod| PodSpec::new("demo", &format!("first-{pod}"), "client")).collect();
+    bed.announce_pods("east", &specs)?;
+    std::thread::sleep(Duration::from_secs(1));
+    let mut times = Vec::new();
+    for spec in specs {
+        let name = spec.name.clone();
         let started = Instant::now();
-        bed.add_pod("east", 0, PodSpec::new("demo", &name, "client"))?;
-        let added = started.elapsed();
+        bed.connect_pods("east", 0, vec![spec], 1)?;
         // The first try may wait for the server's side to learn the address: a SYN is sent again after a second, so
         // short tries tell the time better than one long one.
         while let Err(error) = server::ask(bed.pod(&name)?, target, Duration::from_millis(20)) {
@@ -34,21 +70,7 @@ fn main() -> Result<()> {
                 return Err(error).context(format!("{name} never reaches {target}"));
             }
         }
-        adds.push(added);
-        firsts.push(started.elapsed());
+        times.push(started.elapsed());
     }
-    drop(server);
-    bed.down()?;
-    std::fs::remove_dir_all(&dir).ok();
-    let (add, add_high) = testbed::demo::percentiles(adds);
-    let (first, first_high) = testbed::demo::percentiles(firsts);
-    for (name, time) in [
-        ("CNI ADD to first answered connection, median", first),
-        ("CNI ADD to first answered connection, slowest", first_high),
-        ("CNI ADD alone, median", add),
-        ("CNI ADD alone, slowest", add_high),
-    ] {
-        println!(r#"{{"name":"{name} of {PODS} pods","value":{:.2},"unit":"ms"}}"#, time.as_secs_f64() * 1e3);
-    }
-    Ok(())
+    Ok(times)
 }

@@ -14,6 +14,7 @@ use anyhow::{Context, Result, bail};
 use crate::server::{self, Server};
 use crate::{Bed, Binaries, Plan, Pod, PodSpec, wait_until};
 
+pub mod chaos;
 pub mod cluster_policy;
 pub mod dump;
 pub mod global_service;

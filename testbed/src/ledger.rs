@@ -103,11 +103,20 @@ impl Ledger {
             .with_context(|| format!("mount bpffs at {}", path.display()))
     }
 
-    /// Notes a process that was just started.
-    pub(crate) fn process(&mut self, pid: i32) -> Result<()> {
+    /// Notes a process that was just started; when the kernel says it started.
+    pub(crate) fn process(&mut self, pid: i32) -> Result<u64> {
         let start = start_time(pid).with_context(|| format!("process {pid} ended at once"))?;
         self.processes.push((pid, start));
-        self.save()
+        self.save()?;
+        Ok(start)
+    }
+
+    /// What others have noted since: a ledger is shared with whoever works on a kept run.
+    pub(crate) fn reread(&mut self) -> Result<()> {
+        if let Some(fresh) = Self::open(&self.file)? {
+            *self = fresh;
+        }
+        Ok(())
     }
 
     fn save(&self) -> Result<()> {

@@ -9,6 +9,7 @@
 //! as their users run them: as processes, through their command lines. Nothing of them is linked in here.
 
 mod bed;
+mod binaries;
 pub mod capture;
 pub mod demo;
 pub mod flow;
@@ -21,8 +22,10 @@ mod pod;
 mod process;
 pub mod server;
 mod store;
+pub mod stream;
 
-pub use bed::{Bed, Binaries};
+pub use bed::{Bed, Parts};
+pub use binaries::Binaries;
 pub use ledger::{Ledger, Leftovers, take_down};
 pub use manifests::{Labels, Manifests};
 pub use network::Network;

@@ -41,6 +41,9 @@ struct Demo {
     /// How many clusters
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=4))]
     clusters: u32,
+    /// Break everything that can be broken, not only what is quickly mended
+    #[arg(long)]
+    long: bool,
     /// Where files of the demo lie
     #[arg(long, default_value = "target/demo")]
     dir: PathBuf,
@@ -97,8 +100,11 @@ fn demo(args: &Demo) -> Result<bool> {
     let plan = Plan::new(&run_id, &dir, args.clusters);
     let mut stage = Stage::set(plan, Binaries::beside_us()?, &ledger, &mut print)?;
     assert!(!args.panic, "asked to fail by --panic");
-    let held = demo::run(&mut stage, &args.only, &mut print);
+    let mut held = demo::run(&mut stage, &args.only, &mut print);
     let total = if args.only.is_empty() { demo::PROOFS.len() } else { args.only.len() };
+    if args.only.is_empty() {
+        held &= demo::chaos::run(&mut stage, &dir, args.long, &mut print)?;
+    }
     print(&if held { format!("all {total} proofs hold") } else { "a proof FAILED".to_owned() });
     if args.keep {
         return keep(stage, &dir).map(|()| held);
@@ -115,17 +121,15 @@ fn demo(args: &Demo) -> Result<bool> {
 /// Hands the pods' servers over to processes and prints how to go on.
 fn keep(mut stage: Stage, dir: &Path) -> Result<()> {
     drop(std::mem::take(&mut stage.servers));
-    let own = std::env::current_exe()?.display().to_string();
-    let pods: Vec<_> = stage.bed.pods.values().map(|pod| (pod.spec.name.clone(), pod.netns.clone())).collect();
-    for (name, netns) in pods {
-        let log = stage.bed.plan.dir.join(format!("pod-{name}.log"));
-        stage.bed.spawn(&name, &netns, &log, &[own.clone(), "serve".to_owned(), name.clone()])?;
+    let unserved = |name: &&String| !stage.bed.servers.contains_key(*name);
+    let pods: Vec<_> = stage.bed.pods.keys().filter(unserved).cloned().collect();
+    for pod in pods {
+        stage.bed.serve(&pod)?;
     }
-    let description = dir.join("demo.json");
-    let (run_id, binary) = (stage.bed.plan.run_id.clone(), stage.bed.binaries.causeway.display().to_string());
-    let node = stage.bed.node("east-1")?.clone();
+    let description = stage.bed.keep(dir)?;
+    let (run_id, binary) = (&stage.bed.plan.run_id, stage.bed.binaries.causeway.display());
+    let node = stage.bed.node("east-1")?;
     let echo = stage.bed.pod("echo-w")?.ipv4;
-    stage.bed.keep(&description)?;
     let (netns, socket) = (&node.netns, node.socket.display());
     println!("\nrun {run_id} goes on; {} describes it. Enter node east-1 and try:", description.display());
     println!("  sudo nsenter --net=/run/netns/{netns} env CAUSEWAY_SOCK={socket} bash");
@@ -134,6 +138,9 @@ fn keep(mut stage: Stage, dir: &Path) -> Result<()> {
     println!("  {binary} monitor");
     println!("  {binary} bpf ipcache list --bpf-root {}", node.bpf_root.display());
     println!("  nsenter --net=/run/netns/cw{run_id}-p-client-a curl -s http://{echo}:8080 --http0.9");
+    println!("break it, and see what still holds:");
+    println!("  {binary} chaos list");
+    println!("  {binary} chaos run agent-killed --demo-dir {}", dir.display());
     println!("remove it with: cargo xtask demo --down");
     Ok(())
 }

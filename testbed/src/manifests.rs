@@ -107,18 +107,46 @@ impl Manifests {
         ips: &[String],
         annotations: &[(&str, &str)],
     ) -> Result<()> {
+        let port = json!({"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"});
+        self.service_with_ports(namespace, name, app, ips, annotations, &[port])
+    }
+
+    /// The same with ports as a Service's spec has them.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be written.
+    pub fn service_with_ports(
+        &self,
+        namespace: &str,
+        name: &str,
+        app: &str,
+        ips: &[String],
+        annotations: &[(&str, &str)],
+        ports: &[Value],
+    ) -> Result<()> {
         let annotations: BTreeMap<_, _> = annotations.iter().copied().collect();
         self.object(
-            &format!("service-{namespace}-{name}.yaml"),
+            &service_file(namespace, name),
             &json!({
                 "apiVersion": "v1", "kind": "Service",
                 "metadata": {"namespace": namespace, "name": name, "annotations": annotations},
                 "spec": {
-                    "clusterIP": ips.first(), "clusterIPs": ips, "selector": {"app": app},
-                    "ports": [{"name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP"}],
+                    "clusterIP": ips.first(), "clusterIPs": ips, "selector": {"app": app}, "ports": ports,
                 },
             }),
         )
+    }
+
+    /// A Service as it was written.
+    ///
+    /// # Errors
+    ///
+    /// When it cannot be read.
+    pub fn read_service(&self, namespace: &str, name: &str) -> Result<Value> {
+        let file = self.dir.join(service_file(namespace, name));
+        let text = fs::read(&file).with_context(|| format!("read {}", file.display()))?;
+        serde_json::from_slice(&text).with_context(|| format!("understand {}", file.display()))
     }
 
     /// Writes a CiliumNetworkPolicy with this spec.
@@ -149,6 +177,10 @@ impl Manifests {
     fn object(&self, file: &str, object: &Value) -> Result<()> {
         self.write(file, &format!("{object:#}\n"))
     }
+}
+
+fn service_file(namespace: &str, name: &str) -> String {
+    format!("service-{namespace}-{name}.yaml")
 }
 
 fn policy_file(namespace: &str, name: &str) -> String {

@@ -1,4 +1,5 @@
-//! The underlay: a bridge in a namespace of its own, and a link to it from every node and store.
+//! The underlay: in a namespace of its own a bridge for each cluster, with a link to every node and store, and a bridge
+//! between the clusters, with a link to each of theirs.
 
 use std::net::IpAddr;
 
@@ -6,16 +7,17 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use netlink::{Namespace, Netlink, PeerSpec, VethSpec};
 
-use crate::{Ledger, Plan};
+use crate::{Ledger, Plan, process};
 
-/// The bridge's name.
-const BRIDGE: &str = "br0";
+/// The bridge between the clusters.
+const MESH: &str = "mesh";
 /// The name of the uplink inside a node or store.
 const UPLINK: &str = "eth0";
 
 /// The namespaces of nodes and stores, joined.
 #[derive(Debug)]
 pub struct Network {
+    name: String,
     underlay: Namespace,
 }
 
@@ -27,20 +29,62 @@ impl Network {
     /// When the kernel refuses; what was made is in the ledger.
     pub fn create(plan: &Plan, ledger: &mut Ledger) -> Result<Self> {
         let underlay = namespace(ledger, &plan.underlay)?;
-        in_namespace(&underlay, |netlink| {
-            netlink.create_bridge(BRIDGE)?;
-            let bridge = netlink.link(BRIDGE)?.index;
-            netlink.set_up(bridge)
-        })?;
-        let network = Self { underlay };
+        in_namespace(&underlay, |netlink| bridge(netlink, MESH))?;
+        let network = Self { name: plan.underlay.clone(), underlay };
         for cluster in &plan.clusters {
+            let own = format!("br{}", cluster.id);
+            in_namespace(&network.underlay, |netlink| {
+                bridge(netlink, &own)?;
+                let end = |name| PeerSpec { name, ..PeerSpec::default() };
+                netlink.create_veth(&VethSpec { host: end(&cluster.mesh_out), peer: end(&cluster.mesh_in) })?;
+                for (port, bridge) in [(&cluster.mesh_out, own.as_str()), (&cluster.mesh_in, MESH)] {
+                    let (index, bridge) = (netlink.link(port)?.index, netlink.link(bridge)?.index);
+                    netlink.set_master(index, bridge)?;
+                    netlink.set_up(index)?;
+                }
+                Ok(())
+            })?;
             let port = format!("st{}", cluster.id);
-            network.join(ledger, &cluster.store_netns, &port, &[cluster.store_ip.into()])?;
+            network.join(ledger, &own, &cluster.store_netns, &port, &[cluster.store_ip.into()])?;
             for node in &cluster.nodes {
-                network.join(ledger, &node.netns, &node.uplink, &[node.ipv4.into(), node.ipv6.into()])?;
+                network.join(ledger, &own, &node.netns, &node.uplink, &[node.ipv4.into(), node.ipv6.into()])?;
             }
         }
         Ok(network)
+    }
+
+    /// The network of a run that is there already.
+    ///
+    /// # Errors
+    ///
+    /// When its namespace is gone.
+    pub fn attach(plan: &Plan) -> Result<Self> {
+        let underlay = Namespace::open(&plan.underlay).context("enter the underlay")?;
+        Ok(Self { name: plan.underlay.clone(), underlay })
+    }
+
+    /// Drops whatever a port would send, without a sign to anybody; `false` heals it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such port, or it is as wanted already.
+    pub fn set_silent(&self, port: &str, silent: bool) -> Result<()> {
+        let (verb, kind) = if silent { ("add", Some("blackhole")) } else { ("del", None) };
+        let words: Vec<&str> = ["tc", "qdisc", verb, "dev", port, "root"].into_iter().chain(kind).collect();
+        process::run(&self.name, &words).map(|_| ())
+    }
+
+    /// How many packets a silent port has dropped; `None` when it is not silent.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such port.
+    pub fn dropped(&self, port: &str) -> Result<Option<u64>> {
+        let text = process::run(&self.name, &["tc", "-s", "qdisc", "show", "dev", port])?;
+        let lines = text.lines().skip_while(|line| !line.contains("blackhole"));
+        let dropped =
+            lines.skip(1).find_map(|line| line.split("dropped ").nth(1)?.split([',', ' ']).next()?.parse().ok());
+        Ok(dropped)
     }
 
     /// Cuts or heals a link, by the name of its port on the bridge.
@@ -55,13 +99,13 @@ impl Network {
         })
     }
 
-    fn join(&self, ledger: &mut Ledger, netns: &str, port: &str, ips: &[IpAddr]) -> Result<()> {
+    fn join(&self, ledger: &mut Ledger, bridge: &str, netns: &str, port: &str, ips: &[IpAddr]) -> Result<()> {
         let inside = namespace(ledger, netns)?;
         in_namespace(&self.underlay, |netlink| {
             let host = PeerSpec { name: port, ..PeerSpec::default() };
             let peer = PeerSpec { name: UPLINK, namespace: Some(&inside), ..PeerSpec::default() };
             netlink.create_veth(&VethSpec { host, peer })?;
-            let (index, bridge) = (netlink.link(port)?.index, netlink.link(BRIDGE)?.index);
+            let (index, bridge) = (netlink.link(port)?.index, netlink.link(bridge)?.index);
             netlink.set_master(index, bridge)?;
             netlink.set_up(index)
         })
@@ -77,6 +121,12 @@ impl Network {
         })
         .with_context(|| format!("set up {UPLINK} of {netns}"))
     }
+}
+
+fn bridge(netlink: &mut Netlink, name: &str) -> netlink::Result<()> {
+    netlink.create_bridge(name)?;
+    let index = netlink.link(name)?.index;
+    netlink.set_up(index)
 }
 
 /// Makes a namespace with its loopback up.

@@ -4,9 +4,10 @@ use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use ipnet::IpNet;
+use serde::{Deserialize, Serialize};
 
 /// A mesh of clusters with two nodes each.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
     /// Four hexadecimal digits in every name of this run.
     pub run_id: String,
@@ -21,7 +22,7 @@ pub struct Plan {
 }
 
 /// One cluster.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClusterPlan {
     /// Its name.
     pub name: String,
@@ -31,6 +32,10 @@ pub struct ClusterPlan {
     pub store_netns: String,
     /// The store's address.
     pub store_ip: Ipv4Addr,
+    /// The link to the other clusters, as its own end calls it: what leaves the cluster passes it.
+    pub mesh_out: String,
+    /// The other end: what enters the cluster passes it.
+    pub mesh_in: String,
     /// Where its manifests lie.
     pub manifests: PathBuf,
     /// Where the client files of its remote clusters lie.
@@ -40,7 +45,7 @@ pub struct ClusterPlan {
 }
 
 /// One node.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct NodePlan {
     /// Its name.
     pub name: String,
@@ -117,6 +122,8 @@ fn cluster(run_id: &str, dir: &Path, id: u32) -> ClusterPlan {
         id,
         store_netns: format!("cw{run_id}-{name}-etcd"),
         store_ip: Ipv4Addr::new(192, 168, 240, octet * 10),
+        mesh_out: format!("mo{octet}"),
+        mesh_in: format!("mi{octet}"),
         manifests: folder.join("manifests"),
         mesh: folder.join("clustermesh"),
         nodes: vec![node(1), node(2)],

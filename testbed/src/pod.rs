@@ -4,15 +4,17 @@ use std::io::Write;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::OnceLock;
 
 use anyhow::{Context, Result, bail};
 use netlink::Namespace;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::{Labels, Ledger, NodePlan, network, process};
 
 /// A pod to be made.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PodSpec {
     /// Its namespace.
     pub namespace: String,
@@ -23,7 +25,7 @@ pub struct PodSpec {
 }
 
 /// A connected sandbox.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Pod {
     /// What was asked for.
     pub spec: PodSpec,
@@ -35,7 +37,16 @@ pub struct Pod {
     pub ipv4: Ipv4Addr,
     /// And the IPv6 one.
     pub ipv6: Ipv6Addr,
-    sandbox: Namespace,
+    /// Opened at the first use, so that a pod can be read back from a file.
+    #[serde(skip)]
+    sandbox: OnceLock<Namespace>,
+}
+
+/// A sandbox that is not connected yet.
+pub(crate) struct Sandbox {
+    spec: PodSpec,
+    netns: String,
+    namespace: Namespace,
 }
 
 // === impl PodSpec ===
@@ -48,17 +59,19 @@ impl PodSpec {
     }
 }
 
-// === impl Pod ===
+// === impl Sandbox ===
 
-impl Pod {
-    /// Makes the sandbox and calls CNI ADD on its node.
-    ///
-    /// # Errors
-    ///
-    /// What the plugin answers.
-    pub fn add(ledger: &mut Ledger, plugin: &Path, run_id: &str, node: &NodePlan, spec: PodSpec) -> Result<Self> {
+impl Sandbox {
+    /// A namespace without an interface.
+    pub(crate) fn create(ledger: &mut Ledger, run_id: &str, spec: PodSpec) -> Result<Self> {
         let netns = format!("cw{run_id}-p-{}", spec.name);
-        let sandbox = network::namespace(ledger, &netns)?;
+        let namespace = network::namespace(ledger, &netns)?;
+        Ok(Self { spec, netns, namespace })
+    }
+
+    /// Calls CNI ADD on its node.
+    pub(crate) fn connect(self, plugin: &Path, node: &NodePlan) -> Result<Pod> {
+        let Self { spec, netns, namespace } = self;
         let answer = call(plugin, "ADD", node, &netns, &spec)?;
         let answer: Value = serde_json::from_str(&answer).with_context(|| format!("CNI ADD answers {answer}"))?;
         let ips: Vec<IpAddr> = answer["ips"]
@@ -72,7 +85,20 @@ impl Pod {
         let (Some(ipv4), Some(ipv6)) = (ipv4, ipv6) else {
             bail!("CNI ADD gave no address of both families: {answer}")
         };
-        Ok(Self { spec, netns, node: node.name.clone(), ipv4, ipv6, sandbox })
+        Ok(Pod { spec, netns, node: node.name.clone(), ipv4, ipv6, sandbox: OnceLock::from(namespace) })
+    }
+}
+
+// === impl Pod ===
+
+impl Pod {
+    /// Makes the sandbox and calls CNI ADD on its node.
+    ///
+    /// # Errors
+    ///
+    /// What the plugin answers.
+    pub fn add(ledger: &mut Ledger, plugin: &Path, run_id: &str, node: &NodePlan, spec: PodSpec) -> Result<Self> {
+        Sandbox::create(ledger, run_id, spec)?.connect(plugin, node)
     }
 
     /// Calls CNI DEL and removes the sandbox.
@@ -92,7 +118,14 @@ impl Pod {
     ///
     /// When the sandbox cannot be entered.
     pub fn enter<T: Send>(&self, work: impl FnOnce() -> T + Send) -> Result<T> {
-        Ok(self.sandbox.enter(work)?)
+        let sandbox = match self.sandbox.get() {
+            Some(sandbox) => sandbox,
+            None => {
+                let opened = Namespace::open(&self.netns).with_context(|| format!("enter {}", self.netns))?;
+                self.sandbox.get_or_init(|| opened)
+            }
+        };
+        Ok(sandbox.enter(work)?)
     }
 
     /// Its address of a family.

@@ -5,18 +5,29 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, bail};
-use nix::sys::signal::{Signal, kill};
+use anyhow::{Context, Result, anyhow, bail};
+use nix::sys::signal::{SigSet, Signal, kill};
 use nix::unistd::Pid;
+use serde::{Deserialize, Serialize};
 
 use crate::Ledger;
+use crate::ledger::start_time;
 
-/// A running program with its log.
-#[derive(Debug)]
+/// How long a process may take to be gone after it was killed.
+const GONE: Duration = Duration::from_secs(5);
+
+/// A running program with its log. It outlives this value, and can be found again by its pid and start time.
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Process {
     name: String,
-    child: Child,
+    netns: String,
+    words: Vec<String>,
     log: PathBuf,
+    pid: i32,
+    start_time: u64,
+    /// While we are its parent.
+    #[serde(skip)]
+    child: Option<Child>,
 }
 
 impl Process {
@@ -31,21 +42,52 @@ impl Process {
         }
         let file = File::options().create(true).append(true).open(log);
         let file = file.with_context(|| format!("open {}", log.display()))?;
-        let child = inside(netns)
-            .args(words)
-            .stdin(Stdio::null())
-            .stdout(file.try_clone()?)
-            .stderr(file)
-            .spawn()
-            .with_context(|| format!("start {name}"))?;
-        let process = Self { name: name.to_owned(), child, log: log.to_owned() };
-        ledger.process(process.pid()).with_context(|| format!("start {name}; its log is {}", log.display()))?;
-        Ok(process)
+        let mut command = inside(netns);
+        command.args(words).stdin(Stdio::null()).stdout(file.try_clone()?).stderr(file);
+        // A child inherits what its parent's thread blocks, and one that blocks SIGTERM cannot be asked to end.
+        let child = std::thread::spawn(move || {
+            SigSet::from(Signal::SIGTERM).thread_unblock().map_err(std::io::Error::from)?;
+            command.spawn()
+        });
+        let child = child.join().map_err(|_| anyhow!("the thread that starts {name} died"))?;
+        let child = child.with_context(|| format!("start {name}"))?;
+        let pid = i32::try_from(child.id()).context("a pid fits")?;
+        let start_time = ledger.process(pid).with_context(|| format!("start {name}; its log is {}", log.display()))?;
+        let (name, netns, words, log) = (name.to_owned(), netns.to_owned(), words.to_vec(), log.to_owned());
+        Ok(Self { name, netns, words, log, pid, start_time, child: Some(child) })
+    }
+
+    /// Starts the same program again, in the place of one that has ended.
+    ///
+    /// # Errors
+    ///
+    /// When it still runs, or cannot be started.
+    pub fn restart(&mut self, ledger: &mut Ledger) -> Result<()> {
+        let words = self.words.clone();
+        self.restart_as(ledger, words)
+    }
+
+    /// Starts another command line in its place.
+    ///
+    /// # Errors
+    ///
+    /// When it still runs, or cannot be started.
+    pub fn restart_as(&mut self, ledger: &mut Ledger, words: Vec<String>) -> Result<()> {
+        if self.is_alive() {
+            bail!("{} still runs", self.name);
+        }
+        *self = Self::start(ledger, &self.name, &self.netns, &self.log, &words)?;
+        Ok(())
     }
 
     /// Its process id.
     pub fn pid(&self) -> i32 {
-        i32::try_from(self.child.id()).expect("a pid fits")
+        self.pid
+    }
+
+    /// Its command line.
+    pub fn words(&self) -> &[String] {
+        &self.words
     }
 
     /// Its log.
@@ -55,7 +97,11 @@ impl Process {
 
     /// Whether it still runs.
     pub fn is_alive(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+        match &mut self.child {
+            Some(child) => matches!(child.try_wait(), Ok(None)),
+            // A pid that another process has got by now started at another time.
+            None => start_time(self.pid) == Some(self.start_time),
+        }
     }
 
     /// Fails with the end of its log when it has ended.
@@ -77,10 +123,10 @@ impl Process {
     ///
     /// # Errors
     ///
-    /// When it cannot be killed.
+    /// When it is still there.
     pub fn kill(&mut self) -> Result<()> {
-        self.child.kill().with_context(|| format!("kill {}", self.name))?;
-        self.child.wait().map(|_| ()).with_context(|| format!("wait for {}", self.name))
+        self.signal(Signal::SIGKILL)?;
+        self.wait_gone(GONE)
     }
 
     /// Asks it to end and waits, at most ten seconds.
@@ -89,17 +135,59 @@ impl Process {
     ///
     /// When it does not end.
     pub fn stop(&mut self) -> Result<()> {
-        kill(Pid::from_raw(self.pid()), Signal::SIGTERM).ok();
-        let deadline = Instant::now() + Duration::from_secs(10);
-        while self.is_alive() {
-            if Instant::now() > deadline {
-                self.kill()?;
-                bail!("{} did not end within 10 s of SIGTERM", self.name);
-            }
-            std::thread::sleep(Duration::from_millis(10));
+        self.signal(Signal::SIGTERM)?;
+        if self.wait_gone(Duration::from_secs(10)).is_err() {
+            self.kill()?;
+            bail!("{} did not end within 10 s of SIGTERM", self.name);
         }
         Ok(())
     }
+
+    /// Holds it still: it keeps its memory and sockets, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// When it does not stand still.
+    pub fn pause(&mut self) -> Result<()> {
+        self.signal(Signal::SIGSTOP)?;
+        wait_until(&format!("{} stands still", self.name), GONE, || match state(self.pid) {
+            Some('T') => Ok(()),
+            other => bail!("its state is {other:?}"),
+        })
+    }
+
+    /// Lets it go on.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn resume(&mut self) -> Result<()> {
+        self.signal(Signal::SIGCONT)
+    }
+
+    fn signal(&mut self, signal: Signal) -> Result<()> {
+        if !self.is_alive() {
+            return Ok(());
+        }
+        kill(Pid::from_raw(self.pid), signal).with_context(|| format!("send {signal} to {}", self.name))
+    }
+
+    fn wait_gone(&mut self, within: Duration) -> Result<()> {
+        let deadline = Instant::now() + within;
+        while self.is_alive() {
+            if Instant::now() > deadline {
+                bail!("{} is still there", self.name);
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        Ok(())
+    }
+}
+
+/// The letter that the kernel gives a process's state.
+fn state(pid: i32) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    stat.rsplit_once(") ")?.1.chars().next()
 }
 
 /// A command that will run inside a namespace. Not `ip netns exec`: that one hides bpffs.

@@ -3,12 +3,13 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use serde::{Deserialize, Serialize};
 
 use crate::{ClusterPlan, Ledger, Plan, Process, process};
 
 /// A running etcd.
-#[derive(Debug)]
+#[derive(Debug, Serialize, Deserialize)]
 pub struct Store {
     /// Where clients reach it.
     pub endpoint: String,
@@ -17,7 +18,6 @@ pub struct Store {
     /// The process.
     pub process: Process,
     netns: String,
-    words: Vec<String>,
 }
 
 impl Store {
@@ -51,7 +51,7 @@ impl Store {
         std::fs::set_permissions(&data_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         let netns = cluster.store_netns.clone();
         let process = Process::start(ledger, "etcd", &netns, &home.join("etcd.log"), &words)?;
-        let mut store = Self { endpoint, data_dir, process, netns, words };
+        let mut store = Self { endpoint, data_dir, process, netns };
         store.wait()?;
         Ok(store)
     }
@@ -62,9 +62,18 @@ impl Store {
     ///
     /// When it does not answer within ten seconds.
     pub fn restart(&mut self, ledger: &mut Ledger) -> Result<()> {
-        let log = self.process.log().to_owned();
-        self.process = Process::start(ledger, "etcd", &self.netns, &log, &self.words)?;
+        self.process.restart(ledger)?;
         self.wait()
+    }
+
+    /// Removes its data after a [`Process::kill`]: the next start is an empty store with the same cluster id.
+    ///
+    /// # Errors
+    ///
+    /// When the data cannot be removed.
+    pub fn wipe(&self) -> Result<()> {
+        let member = self.data_dir.join("member");
+        std::fs::remove_dir_all(&member).with_context(|| format!("remove {}", member.display()))
     }
 
     /// What etcdctl prints: the witness that knows nothing of us.

@@ -2,6 +2,7 @@
 
 mod bad_inputs;
 mod broken;
+mod chaos;
 mod commands;
 mod hostile;
 mod input;

@@ -20,7 +20,7 @@ use record::Figure;
 /// Which benchmarks run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni
+    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart
     name: Option<String>,
 }
 
@@ -31,13 +31,14 @@ struct Bench {
     run: fn() -> Result<Vec<Figure>>,
 }
 
-const BENCHES: [Bench; 6] = [
+const BENCHES: [Bench; 7] = [
     Bench { name: "packet", root: true, run: packet::run },
     Bench { name: "memory", root: false, run: || binary::run("statedb", "memory") },
     Bench { name: "list", root: false, run: || binary::run("reflector", "list") },
     Bench { name: "one-more", root: false, run: one_more::run },
     Bench { name: "propagation", root: true, run: || in_mesh("propagation") },
     Bench { name: "cni", root: true, run: || in_mesh("cni") },
+    Bench { name: "restart", root: true, run: || in_mesh("restart") },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

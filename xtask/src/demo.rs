@@ -16,6 +16,9 @@ pub(crate) struct Args {
     /// Remove what an earlier run left
     #[arg(long, conflicts_with = "keep")]
     down: bool,
+    /// Break everything that can be broken, not only what is quickly mended
+    #[arg(long)]
+    long: bool,
     /// Kind of the stores: etcd
     #[arg(long)]
     store: Option<String>,
@@ -31,10 +34,10 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         );
     }
     setup::run()?;
-    repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--bins", "--workspace"]))?;
+    repo::build_binaries()?;
     let mut demo = Command::new(repo::target().join("debug/testbed"));
     demo.current_dir(repo::root()).arg("demo").arg("--dir").arg(repo::target().join("demo"));
-    for (set, flag) in [(args.keep, "--keep"), (args.down, "--down")] {
+    for (set, flag) in [(args.keep, "--keep"), (args.down, "--down"), (args.long, "--long")] {
         if set {
             demo.arg(flag);
         }

@@ -11,16 +11,17 @@ use crate::{repo, setup};
 /// BTF for maps and programs; v3 has 32-bit jumps and atomics (kernel 5.12 and newer).
 const FLAGS: &str = "-C link-arg=--btf -C debuginfo=2 -C target-cpu=v3";
 
-/// What `datapath` embeds.
-pub(crate) fn object() -> PathBuf {
-    repo::target().join("ebpf/causeway.o")
-}
+/// The versions that `datapath` can embed: the product's, and one with another layout to test upgrades with.
+const VERSIONS: [(&str, &[&str]); 2] = [("causeway.o", &[]), ("causeway-next.o", &["--features", "next-layout"])];
 
-/// Builds unless the object matches the sources; true when it built.
+/// Builds unless the objects match the sources; true when it built.
 pub(crate) fn build_if_stale() -> Result<bool> {
     let hash = source_hash(&repo::root().join("ebpf"))?;
-    let recorded = fs::read_to_string(hash_file()).unwrap_or_default();
-    if recorded.trim() == hash && object().exists() {
+    let fits = |name: &str| {
+        let recorded = fs::read_to_string(hash_file(name)).unwrap_or_default();
+        recorded.trim() == hash && object(name).exists()
+    };
+    if VERSIONS.iter().all(|(name, _)| fits(name)) {
         return Ok(false);
     }
     build().map(|()| true)
@@ -33,24 +34,32 @@ pub(crate) fn build() -> Result<()> {
     let toolchain = Toolchain::find()?;
     let out = repo::target().join("ebpf/build");
     let path = format!("{}:{}", setup::tools_bin().display(), std::env::var("PATH").unwrap_or_default());
-    let mut cargo = toolchain.cargo();
-    cargo
-        .current_dir(sources.join("programs"))
-        .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core", "--target", "bpfel-unknown-none"])
-        .env("CARGO_TARGET_DIR", &out)
-        .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", FLAGS)
-        .env("PATH", path)
-        .env_remove("RUSTFLAGS")
-        .env_remove("CARGO_ENCODED_RUSTFLAGS");
-    repo::run(&mut cargo).context("build the eBPF programs")?;
-    let built = out.join("bpfel-unknown-none/release/causeway");
-    repo::run(Command::new("llvm-strip-22").arg("--strip-debug").arg("-o").arg(object()).arg(&built))?;
-    fs::write(hash_file(), format!("{hash}\n")).context("record the hash of the eBPF sources")?;
+    for (name, features) in VERSIONS {
+        let mut cargo = toolchain.cargo();
+        cargo
+            .current_dir(sources.join("programs"))
+            .args(["build", "--quiet", "--release", "--locked", "-Z", "build-std=core"])
+            .args(["--target", "bpfel-unknown-none"])
+            .args(features)
+            .env("CARGO_TARGET_DIR", &out)
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", FLAGS)
+            .env("PATH", &path)
+            .env_remove("RUSTFLAGS")
+            .env_remove("CARGO_ENCODED_RUSTFLAGS");
+        repo::run(&mut cargo).with_context(|| format!("build the eBPF programs of {name}"))?;
+        let built = out.join("bpfel-unknown-none/release/causeway");
+        repo::run(Command::new("llvm-strip-22").arg("--strip-debug").arg("-o").arg(object(name)).arg(&built))?;
+        fs::write(hash_file(name), format!("{hash}\n")).context("record the hash of the eBPF sources")?;
+    }
     Ok(())
 }
 
-fn hash_file() -> PathBuf {
-    object().with_extension("o.hash")
+fn object(name: &str) -> PathBuf {
+    repo::target().join("ebpf").join(name)
+}
+
+fn hash_file(name: &str) -> PathBuf {
+    object(name).with_extension("o.hash")
 }
 
 /// FNV-1a over every Rust source and manifest below `dir`, in path order. `datapath/build.rs` computes the same.

@@ -22,6 +22,14 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
+/// Builds what the demo and the tests start: the binaries, and another version of `causeway` to upgrade to.
+pub(crate) fn build_binaries() -> Result<()> {
+    let build = ["build", "--quiet", "--locked", "--workspace"];
+    // Of the whole workspace too, so that both share every dependency.
+    run(cargo().args(build).args(["--bin", "causeway-next", "--features", "cli/next-layout"]))?;
+    run(cargo().args(build).arg("--bins"))
+}
+
 /// Runs a command to its end and turns a non-zero exit into an error that names it.
 pub(crate) fn run(command: &mut Command) -> Result<()> {
     let shown = show(command);

@@ -28,7 +28,7 @@ pub(crate) fn run() -> Result<()> {
         done.push(format!("built bpf-linker {BPF_LINKER_VERSION} under {}", repo::target().join("tools").display()));
     }
     if ebpf::build_if_stale()? {
-        done.push(format!("built {}", ebpf::object().display()));
+        done.push("built the eBPF programs".to_owned());
     }
     let said = if done.is_empty() { "nothing to do".to_owned() } else { done.join("; ") };
     eprintln!("setup: {said} ({:.1} s)", started.elapsed().as_secs_f64());

@@ -42,7 +42,7 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         tidy::run()?;
     }
     // The demo's nodes run the binaries: they must be of the tree under test.
-    repo::run(repo::cargo().args(["build", "--quiet", "--workspace", "--bins", "--locked"]))?;
+    repo::build_binaries()?;
     let totals = cargo_test(args, quick)?;
     for skipped in &totals.skipped {
         println!("{skipped}");

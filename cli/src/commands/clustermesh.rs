@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{ClusterMesh, Healthz, RemoteCluster, paths};
 
-use crate::client::Socket;
-use crate::output::{Form, Output, print};
+use crate::output::{Form, Tone, paint, print, visible};
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -26,14 +24,18 @@ enum Command {
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     let Command::Status = args.command;
-    let health: Healthz = args.socket.get(paths::HEALTHZ).await?;
-    let mesh = health.cluster_mesh;
-    match args.output.output {
-        Form::Table => print(&block(&mesh))?,
-        _ => args.output.value(&mesh)?,
-    }
-    let ready = mesh.clusters.iter().all(|cluster| cluster.ready);
-    Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    args.view
+        .show(async || {
+            let health: Healthz = args.view.socket.get(paths::HEALTHZ).await?;
+            let mesh = health.cluster_mesh;
+            match args.view.output.output {
+                Form::Table => print(&block(&mesh))?,
+                _ => args.view.output.value(&mesh)?,
+            }
+            let ready = mesh.clusters.iter().all(|cluster| cluster.ready);
+            Ok(if ready { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        })
+        .await
 }
 
 /// The block of `causeway status`.
@@ -48,11 +50,8 @@ pub(crate) fn block(mesh: &ClusterMesh) -> String {
 }
 
 fn lines(cluster: &RemoteCluster) -> String {
-    let state = if cluster.ready { "ready" } else { "not-ready" };
-    let last = match cluster.last_failure {
-        Some(seconds) => format!("{seconds} s since 1970"),
-        None => "never".to_owned(),
-    };
+    let state = if cluster.ready { paint(Tone::Good, "ready") } else { paint(Tone::Bad, "not-ready") };
+    let last = cluster.last_failure.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at)));
     let (config, synced) = (&cluster.config, &cluster.synced);
     let exports = match config.service_exports_enabled {
         Some(true) => "enabled",
@@ -64,14 +63,15 @@ fn lines(cluster: &RemoteCluster) -> String {
          └  {}\n   \
          └  remote configuration: expected={}, retrieved={}, cluster-id={}, kvstoremesh={}, sync-canaries={}, \
          service-exports={exports}\n   \
-         └  synchronization status: nodes={}, endpoints={}, identities={}, services={}\n",
+         └  synchronization status: nodes={}, endpoints={}, identities={}, services={}\n   \
+         └  {}\n",
         cluster.name,
         cluster.num_nodes,
         cluster.num_endpoints,
         cluster.num_identities,
         cluster.num_shared_services,
         cluster.num_failures,
-        cluster.status,
+        visible(&cluster.status),
         config.required,
         config.retrieved,
         config.cluster_id,
@@ -81,5 +81,26 @@ fn lines(cluster: &RemoteCluster) -> String {
         synced.endpoints,
         synced.identities,
         synced.services,
+        freshness(cluster),
     )
+}
+
+/// How old what we know of it may be, and what of it is not used.
+fn freshness(cluster: &RemoteCluster) -> String {
+    let age = |age: Option<f64>| age.map_or_else(|| "not known".to_owned(), |seconds| format!("{seconds:.0} s"));
+    let rejected = match cluster.num_rejected {
+        0 => String::new(),
+        keys => format!(", {keys} keys rejected (causeway statedb show rejected)"),
+    };
+    format!("staleness: {}, heartbeat: {}{rejected}", age(cluster.staleness), age(cluster.heartbeat_age))
+}
+
+/// How long ago a time is, given in seconds since 1970.
+fn ago(at: u64) -> String {
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default().as_secs();
+    match now.saturating_sub(at) {
+        seconds @ 0..=119 => format!("{seconds} s"),
+        seconds @ 120..=7199 => format!("{} min", seconds / 60),
+        seconds => format!("{} h", seconds / 3600),
+    }
 }

@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{Endpoint, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -33,14 +30,18 @@ const HEAD: [&str; 8] =
     ["ENDPOINT", "POLICY (ingress)", "POLICY (egress)", "IDENTITY", "LABELS", "IPv6", "IPv4", "STATUS"];
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    match args.command {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
+    match command {
         Command::List => {
-            let endpoints: Vec<Endpoint> = args.socket.get(paths::ENDPOINT).await?;
-            args.output.list(&HEAD, &endpoints, row)?;
+            let endpoints: Vec<Endpoint> = view.socket.get(paths::ENDPOINT).await?;
+            view.output.list(&HEAD, &endpoints, row)?;
         }
         Command::Get { id } => {
-            let endpoint: Endpoint = args.socket.get(&format!("{}/{id}", paths::ENDPOINT)).await?;
-            args.output.value(&endpoint)?;
+            let endpoint: Endpoint = view.socket.get(&format!("{}/{id}", paths::ENDPOINT)).await?;
+            view.output.value(&endpoint)?;
         }
     }
     Ok(ExitCode::SUCCESS)

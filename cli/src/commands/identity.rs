@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{Identity, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -32,15 +29,19 @@ enum Command {
 const HEAD: [&str; 2] = ["ID", "LABELS"];
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
     let row = |identity: &Identity| vec![identity.id.to_string(), identity.labels.join("\n")];
-    match args.command {
+    match command {
         Command::List => {
-            let identities: Vec<Identity> = args.socket.get(paths::IDENTITY).await?;
-            args.output.list(&HEAD, &identities, row)?;
+            let identities: Vec<Identity> = view.socket.get(paths::IDENTITY).await?;
+            view.output.list(&HEAD, &identities, row)?;
         }
         Command::Get { id } => {
-            let identity: Identity = args.socket.get(&format!("{}/{id}", paths::IDENTITY)).await?;
-            args.output.list(&HEAD, &[identity], row)?;
+            let identity: Identity = view.socket.get(&format!("{}/{id}", paths::IDENTITY)).await?;
+            view.output.list(&HEAD, &[identity], row)?;
         }
     }
     Ok(ExitCode::SUCCESS)

@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{IpEntry, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,9 +22,13 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Command::List = args.command;
-    let entries: Vec<IpEntry> = args.socket.get(paths::IP).await?;
-    args.output.list(&["IP", "IDENTITY", "HOST", "SOURCE"], &entries, |entry| {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
+    let Command::List = command;
+    let entries: Vec<IpEntry> = view.socket.get(paths::IP).await?;
+    view.output.list(&["IP", "IDENTITY", "HOST", "SOURCE"], &entries, |entry| {
         let host = entry.host_ip.clone().unwrap_or_default();
         vec![entry.cidr.clone(), entry.identity.to_string(), host, entry.metadata.source.clone()]
     })?;

@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{FamilyAddress, Node, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -27,9 +24,13 @@ enum Command {
 const HEAD: [&str; 6] = ["Name", "IPv4 Address", "Endpoint CIDR", "IPv6 Address", "Endpoint CIDR", "Source"];
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Command::List = args.command;
-    let nodes: Vec<Node> = args.socket.get(paths::NODES).await?;
-    args.output.list(&HEAD, &nodes, |node| {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
+    let Command::List = command;
+    let nodes: Vec<Node> = view.socket.get(paths::NODES).await?;
+    view.output.list(&HEAD, &nodes, |node| {
         let family = |family: &Option<FamilyAddress>| {
             family.as_ref().map(|family| (family.ip.clone(), family.alloc_range.clone())).unwrap_or_default()
         };

@@ -5,15 +5,12 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{Service, paths};
 
-use crate::client::Socket;
-use crate::output::Output;
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Command,
 }
@@ -25,9 +22,13 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    let Command::List = args.command;
-    let services: Vec<Service> = args.socket.get(paths::SERVICE).await?;
-    args.output.list(&["ID", "Frontend", "Service Type", "Name", "Backend"], &services, |service| {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Command) -> Result<ExitCode> {
+    let Command::List = command;
+    let services: Vec<Service> = view.socket.get(paths::SERVICE).await?;
+    view.output.list(&["ID", "Frontend", "Service Type", "Name", "Backend"], &services, |service| {
         let frontend = &service.frontend_address;
         let backend = |(number, backend): (usize, &api::Backend)| {
             let cluster =

@@ -5,15 +5,13 @@ use std::process::ExitCode;
 use anyhow::Result;
 use api::{Table, paths};
 
-use crate::client::Socket;
-use crate::output::{Form, Output, print};
+use crate::output::{Form, print};
+use crate::view::View;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
     #[command(flatten)]
-    socket: Socket,
-    #[command(flatten)]
-    output: Output,
+    view: View,
     #[command(subcommand)]
     command: Option<Command>,
 }
@@ -30,19 +28,23 @@ enum Command {
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
-    match args.command.unwrap_or(Command::List) {
+    args.view.show(async || list(&args.view, &args.command).await).await
+}
+
+async fn list(view: &View, command: &Option<Command>) -> Result<ExitCode> {
+    match command.as_ref().unwrap_or(&Command::List) {
         Command::List => {
-            let tables: Vec<Table> = args.socket.get(paths::STATEDB).await?;
-            args.output.list(&["NAME", "ROWS", "REVISION", "PENDING"], &tables, |table| {
+            let tables: Vec<Table> = view.socket.get(paths::STATEDB).await?;
+            view.output.list(&["NAME", "ROWS", "REVISION", "PENDING"], &tables, |table| {
                 let (rows, revision) = (table.rows.to_string(), table.revision.to_string());
                 vec![table.name.clone(), rows, revision, table.pending.join(", ")]
             })?;
         }
         Command::Show { table } => {
             let path = format!("{}/{table}", paths::STATEDB);
-            match args.output.output {
-                Form::Table => print(&args.socket.text(&format!("{path}?format=text")).await?)?,
-                _ => args.output.value(&args.socket.get::<serde_json::Value>(&path).await?)?,
+            match view.output.output {
+                Form::Table => print(&view.socket.text(&format!("{path}?format=text")).await?)?,
+                _ => view.output.value(&view.socket.get::<serde_json::Value>(&path).await?)?,
             }
         }
     }

@@ -242,6 +242,15 @@ impl Kernel for Pinned {
 }
 
 impl Pinned {
+    /// How many rows a map holds at most, as the kernel has it.
+    ///
+    /// # Errors
+    /// [`KernelError::Open`].
+    pub fn capacity(&mut self, map: MapId) -> Result<u32> {
+        let info = sys::map_info(self.require(map)?);
+        Ok(info.map_err(|source| KernelError::Open { map, source })?.max_entries)
+    }
+
     /// A row of a per-CPU map, one value a CPU.
     ///
     /// # Errors

@@ -137,8 +137,20 @@ pub(crate) fn lookup_per_cpu(fd: impl AsFd, key: &[u8], value_len: usize, cpus: 
     Ok(all.chunks(stride).map(|value| value[..value_len].to_vec()).collect())
 }
 
+/// What becomes of an element that is there already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Existing {
+    Overwrite = 0,
+    /// It stays, and the update fails with `EEXIST`.
+    Keep = 1,
+}
+
 pub(crate) fn update_elem(fd: impl AsFd, key: &[u8], value: &[u8]) -> io::Result<()> {
-    let mut attr = elem(fd, key, value.as_ptr(), 0);
+    update_elem_if(fd, key, value, Existing::Overwrite)
+}
+
+pub(crate) fn update_elem_if(fd: impl AsFd, key: &[u8], value: &[u8], existing: Existing) -> io::Result<()> {
+    let mut attr = elem(fd, key, value.as_ptr(), existing as u64);
     // SAFETY: as in `lookup_elem`; the kernel only reads.
     unsafe { bpf(Command::MapUpdateElem, &mut attr).map(drop) }
 }

@@ -50,19 +50,43 @@ fn a_restart_keeps_flows_and_rows_and_replaces_programs_in_place() {
 }
 
 #[test]
-fn a_pin_of_another_layout_is_not_reused() {
+fn a_pin_of_another_layout_is_not_reused_but_flows_are_carried_over() {
     on_node("layout", |node| {
         let mut larger = node.datapath.config().clone();
         larger.conntrack_max *= 2;
+        larger.ipcache_max *= 2;
         let packet = tcp(at(node.client_ip(0), 1), at(crate::fixture::remote_ip(0), 80), SYN);
         assert_eq!(node.client_sends(&packet).action, REDIRECT);
+        let flows = node.kernel.dump(MapId::Ct4).unwrap();
+        assert_eq!(flows.len(), 1);
         let again = Datapath::start(larger).unwrap();
-        assert_eq!(again.replaced_maps(), ["ct4", "ct6"]);
-        assert_eq!(again.kernel().dump(MapId::Ct4).unwrap(), Vec::new());
-        assert_eq!(again.kernel().dump(MapId::Ipcache4).unwrap().len(), 2, "the others are as they were");
+        assert_eq!(again.replaced_maps(), ["ipcache4", "ipcache6"], "tables fill these again, and no others");
+        assert_eq!(again.kernel().dump(MapId::Ipcache4).unwrap(), Vec::new());
+        assert_eq!(again.kernel().dump(MapId::Ct4).unwrap(), flows);
+        // The old programs go on until ours are settled: what they let begin meanwhile must not be lost either.
+        let late = tcp(at(node.client_ip(0), 2), at(crate::fixture::remote_ip(0), 80), SYN);
+        assert_eq!(node.client_sends(&late).action, REDIRECT);
+        assert_eq!(again.kernel().dump(MapId::Ct4).unwrap().len(), 1);
         again.settle().unwrap();
+        assert_eq!(again.kernel().dump(MapId::Ct4).unwrap().len(), 2);
         let once_more = Datapath::start(again.config().clone()).unwrap();
         assert_eq!(once_more.replaced_maps(), &[] as &[&str]);
+    });
+}
+
+#[test]
+fn flows_of_another_version_are_carried_over_and_its_pin_goes() {
+    on_node("version", |node| {
+        let packet = tcp(at(node.client_ip(0), 1), at(crate::fixture::remote_ip(0), 80), SYN);
+        assert_eq!(node.client_sends(&packet).action, REDIRECT);
+        let flows = node.kernel.dump(MapId::Ct4).unwrap();
+        let maps = node.datapath.config().bpf_root.join("maps");
+        let (ours, other) = (maps.join(ebpf_abi::maps::CT4.pin), maps.join("ct4_v999"));
+        std::fs::rename(&ours, &other).unwrap();
+        let again = Datapath::start(node.datapath.config().clone()).unwrap();
+        assert_eq!(again.replaced_maps(), &[] as &[&str], "nothing waits for tables");
+        assert_eq!(again.kernel().dump(MapId::Ct4).unwrap(), flows);
+        assert!(ours.exists() && !other.exists());
     });
 }
 

@@ -6,6 +6,7 @@
 mod cluster;
 mod conntrack;
 mod drops;
+mod explained;
 mod fixture;
 mod lifecycle;
 mod monitor;

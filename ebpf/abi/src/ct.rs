@@ -70,7 +70,8 @@ pub type Ct6Key = CtKey<Addr6>;
 layout!(Ct4Key, 16, 4);
 layout!(Ct6Key, 40, 4);
 
-/// What is known of a flow. Counters are plain additions: two CPUs carrying one flow may lose a
+/// What is known of a flow. Fields are only ever appended, and zero means "not known": an upgrade copies
+/// the entries of the version before, and a downgrade cuts them off. Counters are plain additions: two CPUs carrying one flow may lose a
 /// count, which is cheaper than a locked bus for every packet.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -99,8 +100,16 @@ pub struct CtEntry {
     pub tcp_forward: u8,
     pub tcp_reply: u8,
     pub pad: u16,
+    /// Tick of the first packet.
+    #[cfg(feature = "next-layout")]
+    pub created: u32,
+    #[cfg(feature = "next-layout")]
+    pub pad_created: u32,
 }
+#[cfg(not(feature = "next-layout"))]
 layout!(CtEntry, 56, 8);
+#[cfg(feature = "next-layout")]
+layout!(CtEntry, 64, 8);
 
 #[cfg(test)]
 mod tests {

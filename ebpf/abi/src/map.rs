@@ -60,8 +60,13 @@ pub mod maps {
     /// Bytes of the ring buffer.
     pub const EVENTS_BYTES: usize = 4 << 20;
 
+    #[cfg(not(feature = "next-layout"))]
+    const CT_PINS: [&str; 2] = ["ct4_v1", "ct6_v1"];
+    #[cfg(feature = "next-layout")]
+    const CT_PINS: [&str; 2] = ["ct4_v2", "ct6_v2"];
+
     macro_rules! specs {
-        ($($(#[$doc:meta])* $konst:ident: $name:literal, $pin:literal, $kind:ident, $key:ty, $value:ty, $max:expr, $flags:expr;)*) => {
+        ($($(#[$doc:meta])* $konst:ident: $name:literal, $pin:expr, $kind:ident, $key:ty, $value:ty, $max:expr, $flags:expr;)*) => {
             $($(#[$doc])* pub const $konst: MapSpec = MapSpec {
                 name: $name, pin: $pin, kind: MapKind::$kind,
                 key: size_of::<$key>() as u32, value: size_of::<$value>() as u32,
@@ -81,8 +86,8 @@ pub mod maps {
         IPCACHE_LPM6: "ipcache_lpm6", "ipcache_lpm6_v1", LpmTrie, LpmKey<Addr6>, IpcacheEntry, IPCACHE_LPM_MAX, HASH_RO;
         /// Its inner maps are `LpmTrie` of `POLICY_MAX`, key `PolicyLpmKey`, value `PolicyEntry`, flags `HASH_RO`.
         POLICY: "policy", "policy_v1", HashOfMaps, u32, u32, POLICY_SETS_MAX, 0;
-        CT4: "ct4", "ct4_v1", LruHash, Ct4Key, CtEntry, CT_MAX, 0;
-        CT6: "ct6", "ct6_v1", LruHash, Ct6Key, CtEntry, CT_MAX, 0;
+        CT4: "ct4", CT_PINS[0], LruHash, Ct4Key, CtEntry, CT_MAX, 0;
+        CT6: "ct6", CT_PINS[1], LruHash, Ct6Key, CtEntry, CT_MAX, 0;
         SERVICES4: "services4", "services4_v1", Hash, Service4Key, ServiceEntry, LB_MAX, HASH_RO;
         SERVICES6: "services6", "services6_v1", Hash, Service6Key, ServiceEntry, LB_MAX, HASH_RO;
         BACKENDS4: "backends4", "backends4_v1", Hash, u32, Backend<Addr4>, LB_MAX, HASH_RO;

@@ -177,6 +177,10 @@ pub fn create<F: Parse>(skb: Skb, packet: &mut Packet<F>, now: u32, seed: Seed) 
     entry.src_identity = seed.src_identity;
     entry.reported_forward = now;
     entry.reported_reply = 0;
+    #[cfg(feature = "next-layout")]
+    {
+        entry.created = now;
+    }
     entry.tcp_forward = packet.tcp_flags;
     entry.tcp_reply = 0;
     entry.verdict_revision = seed.verdict.revision;

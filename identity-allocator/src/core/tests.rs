@@ -133,6 +133,20 @@ fn lost_master_key_is_put_back_and_a_lost_lease_too() {
 }
 
 #[test]
+fn a_number_that_a_wiped_store_has_forgotten_is_put_back_at_once() {
+    // The rows of a wiped store stay for as long as its memory is in doubt: the table alone must not be believed.
+    let mut bench = Bench::new(300..=400);
+    bench.core.handle_known(bench.now, id(300), labels("cart"), 5);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    let attempt = bench.expect("try-Known-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Missing);
+    let attempt = bench.expect("try-Recreate-cart=300").remove(0);
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Done);
+    bench.expect("grant-cart=300");
+}
+
+#[test]
 fn store_down_fails_new_labels_and_keeps_restored_ones() {
     let mut bench = Bench::new(300..=400);
     bench.core.handle_restored(labels("cart"), id(300));

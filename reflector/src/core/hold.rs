@@ -46,11 +46,12 @@ impl<R: Row> Hold<R> {
         Self { recent: BTreeMap::new(), held: BTreeMap::new() }
     }
 
-    /// `left` is how many keys the prefix still has.
+    /// `suspicious` are keys that are held whatever their number, `left` is how many keys the prefix still has.
     pub(super) fn handle_gone(
         &mut self,
         now: Instant,
         gone: BTreeMap<R::Key, Option<RowRef<R>>>,
+        suspicious: &BTreeSet<R::Key>,
         left: usize,
     ) -> Verdict<R> {
         self.recent.retain(|_, gone| now.saturating_duration_since(gone.at) < HOLD_WINDOW);
@@ -58,7 +59,9 @@ impl<R: Row> Hold<R> {
         self.recent.extend(gone.into_iter().map(|(key, row)| (key, Gone { at: now, row })));
         let count = self.recent.len();
         if count <= HOLD_MIN_KEYS || count * HOLD_SHARE <= left + count {
-            return Verdict { delete: fresh.into_iter().collect(), restore: Vec::new() };
+            self.held.extend(suspicious.iter().map(|key| (key.clone(), now + HOLD)));
+            let delete = fresh.difference(suspicious).cloned().collect();
+            return Verdict { delete, restore: Vec::new() };
         }
         let mut restore = Vec::new();
         for (key, gone) in &mut self.recent {

@@ -50,11 +50,12 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
     let (allowed, denied) = (allowed.stop()?, denied.stop()?);
     allowed.check_all_delivered()?;
     denied.check_sent()?;
-    let under: Vec<u64> = denied.received.range(sent_before..sent_under.saturating_sub(1)).copied().collect();
+    let under: Vec<u64> =
+        denied.received.range(sent_before..sent_under.saturating_sub(1)).map(|(number, _)| *number).collect();
     if !under.is_empty() {
         bail!("{} forbidden datagrams of a running flow arrived under the policy", under.len());
     }
-    let before = denied.received.iter().filter(|number| **number < sent_before).count();
+    let before = denied.received.keys().filter(|number| **number < sent_before).count();
     let later = denied.received.range(sent_under..).count();
     if before == 0 || later == 0 {
         bail!("the denied flow has no control: {before} datagrams arrived before the policy, {later} after it");

@@ -137,7 +137,8 @@ impl Live {
     /// The agent lives, has lost nothing that was good and logged no panic.
     pub(crate) fn check_unharmed(&mut self) -> Result<()> {
         let node = self.bed.plan.clusters[0].nodes[0].clone();
-        for agent in self.bed.agents.values_mut().chain(self.bed.operators.values_mut()) {
+        let parts = &mut *self.bed;
+        for agent in parts.agents.values_mut().chain(parts.operators.values_mut()) {
             agent.check()?;
             let log = std::fs::read_to_string(agent.log())?;
             ensure!(!log.contains("panicked"), "a panic in {}", agent.log().display());

@@ -10,10 +10,11 @@ use anyhow::{Context, Result, bail};
 use crate::repo;
 
 /// Every package, with the reason it is needed.
-const PACKAGES: [(&str, &str); 10] = [
+const PACKAGES: [(&str, &str); 11] = [
     ("etcd-server", "the store of the demo and the tests"),
     ("etcd-client", "etcdctl, the witness in the demo's proofs"),
     ("g++", "links bpf-linker against LLVM"),
+    ("iproute2", "tc, which cuts links of the demo without a sign"),
     ("libprotobuf-dev", "the well-known types that etcd's API imports"),
     ("llvm-22-dev", "what bpf-linker links"),
     ("procps", "process listings in bug reports and tests"),

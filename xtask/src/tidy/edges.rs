@@ -9,7 +9,7 @@ use super::{members, own_dependencies};
 const RUNTIME: &str = "runtime";
 
 /// Each crate with what it may use, lowest first.
-const EDGES: [(&str, &[&str]); 26] = [
+const EDGES: [(&str, &[&str]); 27] = [
     ("model", &[]),
     ("ebpf-abi", &[]),
     ("runtime", &[]),
@@ -55,7 +55,8 @@ const EDGES: [(&str, &[&str]); 26] = [
         ],
     ),
     ("operator", &["model", "wire", "kvstore", "statedb", "tables", "loadbalancer", "reflector", "k8s", "ipam"]),
-    ("cli", &["agent", "operator", "api", "model", "wire", "kvstore", "datapath", "netlink", "runtime"]),
+    ("cli", &["agent", "chaos", "operator", "api", "model", "wire", "kvstore", "datapath", "netlink", "runtime"]),
+    ("chaos", &["testbed", "ebpf-abi", "netlink"]),
     ("tests", &[]),
 ];
 

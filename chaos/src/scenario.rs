@@ -1,0 +1,111 @@
+//! The table of scenarios.
+
+use anyhow::Result;
+
+use crate::run::Run;
+use crate::scenarios::{agent, machine, mesh, operator, store, teeth, upgrade};
+
+/// One fault, or one story of faults.
+pub struct Scenario {
+    /// As `causeway chaos run` takes it.
+    pub name: &'static str,
+    /// What is broken, and what must hold.
+    pub what: &'static str,
+    /// How long it takes, in seconds, about.
+    pub seconds: u32,
+    /// Breaks and heals.
+    pub(crate) act: fn(&mut Run) -> Result<()>,
+    /// How it is judged.
+    pub(crate) kind: Judged,
+}
+
+/// How a scenario is judged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Judged {
+    /// Everything holds, and in the end every map is as before.
+    AsBefore,
+    /// Everything holds; addresses or identities may be others in the end.
+    Holds,
+    /// It breaks the datapath itself: every check must fail on it.
+    Teeth,
+}
+
+use Judged::{AsBefore, Holds, Teeth};
+
+const fn row(
+    name: &'static str,
+    what: &'static str,
+    seconds: u32,
+    act: fn(&mut Run) -> Result<()>,
+    kind: Judged,
+) -> Scenario {
+    Scenario { name, what, seconds, act, kind }
+}
+
+/// Every scenario, in the order of `causeway chaos run all`.
+pub const SCENARIOS: &[Scenario] = &[
+    row(
+        "agent-killed",
+        "agents are killed and started 20 times while labels and rules change",
+        60,
+        agent::killed,
+        Holds,
+    ),
+    row(
+        "agent-stopped",
+        "one agent is stopped and one stands still for a minute of remote changes",
+        75,
+        agent::stopped,
+        Holds,
+    ),
+    row("agent-without-store", "an agent starts while etcd is down", 20, agent::without_store, AsBefore),
+    row(
+        "agent-upgraded",
+        "agents become a version with another conntrack layout, and go back",
+        30,
+        upgrade::and_back,
+        AsBefore,
+    ),
+    row(
+        "machine-restarted",
+        "a node comes back without maps, links and state; its pods are added again",
+        25,
+        machine::restarted,
+        Holds,
+    ),
+    row("operator-killed", "the operator is killed and started", 10, operator::killed, AsBefore),
+    row(
+        "operator-doubled",
+        "two operators at once: one leads; it is killed and the other follows",
+        45,
+        operator::doubled,
+        AsBefore,
+    ),
+    row("operator-gone", "no operator until its heartbeat is stale", 150, operator::gone, AsBefore),
+    row("store-killed", "the own etcd is killed and started", 20, store::killed, AsBefore),
+    row("leases-revoked", "every lease of a cluster's etcd is revoked", 15, store::leases_revoked, AsBefore),
+    row("mesh-cut", "the link between the clusters is cut both ways", 25, mesh::cut, AsBefore),
+    row(
+        "mesh-cut-one-way",
+        "the link between the clusters is cut in one direction, then in the other",
+        40,
+        mesh::cut_one_way,
+        AsBefore,
+    ),
+    row("remote-store-killed", "the other cluster's etcd is killed and started", 25, mesh::store_killed, AsBefore),
+    row(
+        "remote-store-wiped",
+        "the other cluster's etcd comes back empty, with the same cluster id",
+        40,
+        mesh::store_wiped,
+        AsBefore,
+    ),
+    row(
+        "cluster-removed",
+        "the other cluster's configuration is removed and added again",
+        15,
+        mesh::cluster_removed,
+        AsBefore,
+    ),
+    row("teeth", "the datapath itself is broken: every check must notice", 15, teeth::every_check_bites, Teeth),
+];

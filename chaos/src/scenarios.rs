@@ -1,0 +1,60 @@
+//! The stories, by what they break.
+
+pub(crate) mod agent;
+pub(crate) mod machine;
+pub(crate) mod mesh;
+pub(crate) mod operator;
+pub(crate) mod store;
+pub(crate) mod teeth;
+pub(crate) mod upgrade;
+
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
+use std::time::Duration;
+
+use anyhow::{Context, Result, bail};
+use testbed::{NodePlan, Process};
+
+use crate::run::Run;
+
+impl Run {
+    /// An agent's process.
+    fn agent(&mut self, node: &str) -> Result<&mut Process> {
+        self.stage.bed.agents.get_mut(node).with_context(|| format!("{node} has no agent"))
+    }
+
+    /// Starts an agent that has ended, and waits until it is ready.
+    fn start_agent(&mut self, node: &str) -> Result<()> {
+        self.stage.bed.restart(|parts| parts.agents.get_mut(node))?;
+        let node = self.node(node)?;
+        self.stage.bed.wait_ready(&node)
+    }
+
+    /// A node's plan.
+    fn node(&self, node: &str) -> Result<NodePlan> {
+        self.stage.bed.node(node).cloned()
+    }
+
+    /// Proves from a node that nobody listens at a store's address.
+    fn refused(&self, node: &str, store: Ipv4Addr) -> Result<String> {
+        let endpoint = SocketAddr::new(store.into(), 2379);
+        let netns = netlink::Namespace::open(&self.node(node)?.netns)?;
+        // The threads of a killed process end one after the other, and its sockets with the last.
+        testbed::wait_until("nobody listens any more", Duration::from_secs(2), || {
+            match netns.enter(|| TcpStream::connect_timeout(&endpoint, Duration::from_secs(1)))? {
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+                    Ok(format!("{endpoint} refuses"))
+                }
+                other => bail!("a connection to {endpoint} ends with {other:?}"),
+            }
+        })
+    }
+
+    /// What a degraded agent says of itself.
+    fn complaint(&self, node: &str) -> Result<String> {
+        let node = self.node(node)?;
+        match self.stage.bed.causeway(&node, &["status"]) {
+            Ok(text) => bail!("the agent calls itself well: {text}"),
+            Err(error) => Ok(format!("{error:#}")),
+        }
+    }
+}

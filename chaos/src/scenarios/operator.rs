@@ -1,0 +1,116 @@
+//! No operator, and too many.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use serde_json::Value;
+
+use crate::run::Run;
+
+/// The cluster whose operator is broken; the other one reads its heartbeat.
+const CLUSTER: &str = "west";
+const READER: &str = "east-1";
+/// A killed leader's lock outlives it by its lease: 25 s; a round more for the expiry.
+const TAKE_OVER: Duration = Duration::from_secs(35);
+/// Readers call a heartbeat stale after two minutes.
+const STALE: Duration = Duration::from_secs(150);
+
+/// Kill -9 and start again.
+pub(crate) fn killed(run: &mut Run) -> Result<()> {
+    let pid = operator(run)?.pid();
+    run.inject(format!("kill -9 the operator of {CLUSTER}"));
+    operator(run)?.kill()?;
+    std::thread::sleep(Duration::from_secs(2));
+    run.stage.bed.restart(|parts| parts.operators.get_mut(CLUSTER))?;
+    let now = operator(run)?.pid();
+    ensure!(now != pid, "it still has pid {pid}");
+    run.evidence(format!("pid {pid} is gone, {now} runs"));
+    run.heal("it is back");
+    Ok(())
+}
+
+/// A second one queues; the first is killed; the second leads, and beats.
+pub(crate) fn doubled(run: &mut Run) -> Result<()> {
+    wait_for_contenders(run, 1)?;
+    let words = operator(run)?.words().to_vec();
+    let node = run.node(&format!("{CLUSTER}-2"))?;
+    let log = run.stage.bed.plan.dir.join(CLUSTER).join("operator-2.log");
+    run.inject("a second operator starts on another node");
+    let second = run.stage.bed.spawn("second operator", &node.netns, &log, &words)?;
+    wait_for_contenders(run, 2)?;
+    let leader = contenders(run)?.into_iter().next().context("somebody leads")?;
+    run.evidence(format!("two contend for the lock, {leader} leads"));
+    let beat = heartbeat(run)?;
+    run.inject("the leader is killed");
+    operator(run)?.kill()?;
+    let killed = Instant::now();
+    testbed::wait_until("the other one leads and beats", TAKE_OVER, || {
+        let now = contenders(run)?;
+        ensure!(now.first().is_some_and(|holder| *holder != leader), "{now:?} contend, {leader} led before");
+        ensure!(heartbeat(run)? > beat, "no heartbeat since");
+        Ok(())
+    })?;
+    run.holds("one follows the other", format!("{:.1} s after the kill", killed.elapsed().as_secs_f64()));
+    // The second one takes the place of the first.
+    run.stage.bed.operators.insert(CLUSTER.to_owned(), second);
+    run.stage.bed.save()?;
+    run.heal("one operator leads");
+    Ok(())
+}
+
+/// None until the heartbeat is stale for the other cluster, which says so and keeps everything.
+pub(crate) fn gone(run: &mut Run) -> Result<()> {
+    run.inject(format!("the operator of {CLUSTER} is killed and stays away"));
+    operator(run)?.kill()?;
+    let killed = Instant::now();
+    let beat = heartbeat(run)?;
+    let said = testbed::wait_until("the other cluster calls the heartbeat stale", STALE, || {
+        let complaint = run.complaint(READER)?;
+        let line = complaint.lines().find(|line| line.contains("heartbeat for"));
+        line.map(|line| line.trim().to_owned()).with_context(|| format!("no word of a stale heartbeat: {complaint}"))
+    })?;
+    ensure!(heartbeat(run)? == beat, "somebody beats");
+    run.evidence(format!("after {:.0} s {READER} says: {said}", killed.elapsed().as_secs_f64()));
+    run.stage.bed.restart(|parts| parts.operators.get_mut(CLUSTER))?;
+    testbed::wait_until("the heart beats again", TAKE_OVER, || {
+        ensure!(heartbeat(run)? > beat, "no heartbeat since");
+        Ok(())
+    })?;
+    run.heal("it is back and beats");
+    Ok(())
+}
+
+fn operator(run: &mut Run) -> Result<&mut testbed::Process> {
+    run.stage.bed.operators.get_mut(CLUSTER).with_context(|| format!("{CLUSTER} has no operator"))
+}
+
+/// Who contends for the lock, the holder first: create revisions.
+fn contenders(run: &Run) -> Result<Vec<u64>> {
+    let prefix = format!("causeway/v1/{CLUSTER}/leader");
+    let mut found = revisions(run, &prefix, "create_revision")?;
+    found.sort_unstable();
+    Ok(found)
+}
+
+fn wait_for_contenders(run: &Run, count: usize) -> Result<()> {
+    testbed::wait_until(&format!("{count} contend for the lock"), TAKE_OVER, || {
+        let now = contenders(run)?;
+        ensure!(now.len() == count, "{now:?} contend");
+        Ok(())
+    })
+}
+
+/// The revision of the last heartbeat.
+fn heartbeat(run: &Run) -> Result<u64> {
+    match revisions(run, "cilium/.heartbeat", "mod_revision")?.as_slice() {
+        [revision] => Ok(*revision),
+        other => bail!("{} heartbeats", other.len()),
+    }
+}
+
+fn revisions(run: &Run, prefix: &str, field: &str) -> Result<Vec<u64>> {
+    let store = run.stage.bed.stores.get(CLUSTER).with_context(|| format!("{CLUSTER} has no store"))?;
+    let text = store.etcdctl(&["get", "--prefix", "--keys-only", prefix, "--write-out=json"])?;
+    let answer: Value = serde_json::from_str(&text).context("understand etcdctl")?;
+    Ok(answer["kvs"].as_array().into_iter().flatten().filter_map(|kv| kv[field].as_u64()).collect())
+}

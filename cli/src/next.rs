@@ -1,0 +1,5 @@
+//! `causeway-next`: the same commands over another layout of conntrack.
+
+fn main() -> std::process::ExitCode {
+    cli::main()
+}
