@@ -56,6 +56,9 @@ struct Gone<R: Row> {
 /// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
 const MAX_KEPT: usize = 8 << 20;
 
+/// Claims that an alarm tells one by one: nodes that overlap are few, and their operator needs both names.
+const MAX_NAMED: usize = 5;
+
 struct Quarantined<R> {
     error: String,
     /// Well formed, but somebody else's: that may change with what others say.
@@ -173,7 +176,11 @@ impl<D: Decode> Core<D> {
     /// Changes that waited because their keys have too many.
     pub fn handle_damped(&mut self, now: Instant, rows: &Snapshot<D::Row>) {
         let Some(damp) = &mut self.damp else { return };
+        let was_flapping = damp.is_flapping();
         let due = damp.take_due(now);
+        if was_flapping && !damp.is_flapping() {
+            self.clear_alarm("flapping");
+        }
         if due.is_empty() {
             return;
         }
@@ -181,7 +188,6 @@ impl<D: Decode> Core<D> {
         for event in due {
             self.handle_event(now, event, rows, &mut gone);
         }
-        self.clear_alarm("flapping");
         if !gone.rows.is_empty() {
             self.handle_gone(now, gone.rows, &gone.suspicious);
         }
@@ -263,9 +269,9 @@ impl<D: Decode> Core<D> {
             }
         };
         let Some(name) = wire::key::name_after(&self.prefix, key).map(str::to_owned) else { return Some(event) };
-        let before = damp.len();
+        let before = damp.is_flapping();
         let admitted = damp.admit(now, &name, event);
-        if before == 0 && damp.len() > 0 {
+        if !before && damp.is_flapping() {
             let message = format!(
                 "{}{name} changes more than {DAMP_FREE} times a second: one change a second is followed",
                 self.prefix
@@ -426,9 +432,12 @@ impl<D: Decode> Core<D> {
     /// Refuses a claim to what is somebody else's, and says so to everybody who looks.
     fn reject_claim(&mut self, key: &str, name: &str, why: &str, what: Refused<D::Row>) {
         let error = format!("{key}: {why}");
-        self.reject(key, name, error.clone(), true, what);
+        self.reject(key, name, error, true, what);
         let (cluster, count) = (self.decode.cluster(), self.claims);
-        let message = format!("{cluster} claims what is not its own, in {count} keys; the latest: {error}");
+        let named =
+            self.quarantine.values().filter(|entry| entry.claim).take(MAX_NAMED).map(|entry| entry.error.as_str());
+        let (list, more) = (named.collect::<Vec<_>>().join("; "), if count > MAX_NAMED { "; and more" } else { "" });
+        let message = format!("{cluster} claims what is not its own, in {count} keys: {list}{more}");
         self.alarm("claims", message);
     }
 
