@@ -301,7 +301,7 @@ impl crate::Border for Wall {
 #[test]
 fn claims_are_judged_again_when_others_say_more() {
     let mut bench = Bench::new();
-    let wall = std::sync::Arc::new(Wall(false.into()));
+    let wall = Arc::new(Wall(false.into()));
     let decode = IpDecode {
         origin: Origin::new(Source::ClusterMesh, "east".parse().unwrap()),
         cluster_id: ClusterId::try_new(1).unwrap(),
