@@ -1,6 +1,6 @@
 //! Another version of the binary takes over the same pins, with one layout changed, and hands them back.
 
-use std::path::PathBuf;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
 
@@ -32,7 +32,7 @@ pub(crate) fn and_back(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-fn become_binary(run: &mut Run, node: &str, binary: &PathBuf) -> Result<()> {
+fn become_binary(run: &mut Run, node: &str, binary: &Path) -> Result<()> {
     let agent = run.agent(node)?;
     let mut words = agent.words().to_vec();
     *words.first_mut().context("a command line has a program")? = binary.display().to_string();

@@ -77,7 +77,8 @@ impl Case {
             accepted: Vec::new(),
             files: BTreeMap::new(),
         };
-        let (mut action, mut section): (Option<Action>, Option<(String, bool, Vec<&str>)>) = (None, None);
+        let mut action: Option<Action> = None;
+        let mut section: Option<(String, bool, Vec<&str>)> = None;
         for line in text.lines() {
             if let Some(title) = line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --")) {
                 case.finish(section.take(), variables)?;
