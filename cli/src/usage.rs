@@ -12,8 +12,8 @@ const USAGE: u8 = 2;
 /// Prints it. `origins` says which options came from a file or a variable.
 pub(crate) fn refuse(error: &clap::Error, origins: &BTreeMap<String, String>) -> ExitCode {
     if !error.use_stderr() {
-        // Help and version; a reader that has gone away is no error.
-        write!(std::io::stdout(), "{}", error.render().ansi()).ok();
+        // Help and version, coloured on a terminal only; a reader that has gone away is no error.
+        error.print().ok();
         return ExitCode::SUCCESS;
     }
     let text = error.render().to_string();

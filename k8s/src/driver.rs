@@ -71,9 +71,12 @@ async fn follow(
         return std::future::pending().await;
     };
     let (events, mut changed) = mpsc::channel(1);
-    let watcher = notify::recommended_watcher(move |_event| {
-        // One pending event is enough: it means "read again".
-        events.try_send(()).ok();
+    let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
+        // To read the files is an event too: answered, it would never end. One pending event is enough: it means
+        // "read again".
+        if !event.is_ok_and(|event| event.kind.is_access()) {
+            events.try_send(()).ok();
+        }
     });
     let mut watcher =
         watcher.inspect_err(|error| tracing::warn!(%error, "no file events: the directory is polled")).ok();

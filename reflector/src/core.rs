@@ -40,16 +40,24 @@ pub struct Core<D: Decode> {
     /// Where keys may change only so often.
     damp: Option<Damp>,
     hold: Hold<D::Row>,
-    /// Of the events under work: which deletes happened at one revision.
-    together: Together,
-    /// And which of them a lease's end would explain.
-    suspicious: BTreeSet<<D::Row as Row>::Key>,
     doubt: Doubt,
     effects: VecDeque<Effect<D::Row>>,
 }
 
+/// Rows whose keys went, in one batch.
+struct Gone<R: Row> {
+    rows: BTreeMap<R::Key, Option<RowRef<R>>>,
+    /// Those that went as if a lease had ended.
+    suspicious: BTreeSet<R::Key>,
+    /// Which went at one revision; not known of those that waited.
+    together: Option<Together>,
+}
+
 /// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
 const MAX_KEPT: usize = 8 << 20;
+
+/// Claims that an alarm tells one by one: nodes that overlap are few, and their operator needs both names.
+const MAX_NAMED: usize = 5;
 
 struct Quarantined<R> {
     error: String,
@@ -110,8 +118,6 @@ impl<D: Decode> Core<D> {
             kept: 0,
             damp: None,
             hold: Hold::new(),
-            together: Together::default(),
-            suspicious: BTreeSet::new(),
             doubt: Doubt::default(),
             effects: VecDeque::new(),
         }
@@ -150,8 +156,7 @@ impl<D: Decode> Core<D> {
 
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
-        let mut gone = BTreeMap::new();
-        self.together = Together::of(&events);
+        let mut gone = Gone { together: Some(Together::of(&events)), ..Gone::default() };
         for event in events {
             match &event {
                 Event::Created(_) => self.live += 1,
@@ -162,7 +167,7 @@ impl<D: Decode> Core<D> {
                 self.handle_event(now, event, rows, &mut gone);
             }
         }
-        if !gone.is_empty() {
+        if !gone.rows.is_empty() {
             self.handle_gone(now, gone);
         }
     }
@@ -170,16 +175,19 @@ impl<D: Decode> Core<D> {
     /// Changes that waited because their keys have too many.
     pub fn handle_damped(&mut self, now: Instant, rows: &Snapshot<D::Row>) {
         let Some(damp) = &mut self.damp else { return };
+        let was_flapping = damp.is_flapping();
         let due = damp.take_due(now);
+        if was_flapping && !damp.is_flapping() {
+            self.clear_alarm("flapping");
+        }
         if due.is_empty() {
             return;
         }
-        let mut gone = BTreeMap::new();
+        let mut gone = Gone::default();
         for event in due {
             self.handle_event(now, event, rows, &mut gone);
         }
-        self.clear_alarm("flapping");
-        if !gone.is_empty() {
+        if !gone.rows.is_empty() {
             self.handle_gone(now, gone);
         }
     }
@@ -246,13 +254,7 @@ impl<D: Decode> Core<D> {
     }
 
     /// The event, unless its key has to wait.
-    fn damp(
-        &mut self,
-        now: Instant,
-        event: Event,
-        rows: &Snapshot<D::Row>,
-        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-    ) -> Option<Event> {
+    fn damp(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) -> Option<Event> {
         let Some(damp) = &mut self.damp else { return Some(event) };
         let key = match &event {
             Event::Created(kv) | Event::Modified(kv) => &kv.key,
@@ -266,9 +268,9 @@ impl<D: Decode> Core<D> {
             }
         };
         let Some(name) = wire::key::name_after(&self.prefix, key).map(str::to_owned) else { return Some(event) };
-        let before = damp.len();
+        let before = damp.is_flapping();
         let admitted = damp.admit(now, &name, event);
-        if before == 0 && damp.len() > 0 {
+        if !before && damp.is_flapping() {
             let message = format!(
                 "{}{name} changes more than {DAMP_FREE} times a second: one change a second is followed",
                 self.prefix
@@ -278,15 +280,9 @@ impl<D: Decode> Core<D> {
         admitted
     }
 
-    fn handle_event(
-        &mut self,
-        now: Instant,
-        event: Event,
-        rows: &Snapshot<D::Row>,
-        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-    ) {
+    fn handle_event(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) {
         match event {
-            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, gone),
+            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, &mut gone.rows),
             Event::Deleted { key, revision } => {
                 self.doubt.handle_change();
                 let Some(name) = wire::key::name_after(&self.prefix, &key) else { return };
@@ -295,13 +291,13 @@ impl<D: Decode> Core<D> {
                     let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
                     let held = match D::HELD {
                         Held::None => false,
-                        Held::AtOnce => self.together.is_lease_end(revision),
+                        Held::AtOnce => gone.together.as_ref().is_some_and(|together| together.is_lease_end(revision)),
                         Held::Each => true,
                     };
                     if held {
-                        self.suspicious.insert(key.clone());
+                        gone.suspicious.insert(key.clone());
                     }
-                    gone.insert(key, row);
+                    gone.rows.insert(key, row);
                 }
             }
             Event::ListDone => {
@@ -406,9 +402,9 @@ impl<D: Decode> Core<D> {
         }
     }
 
-    fn handle_gone(&mut self, now: Instant, gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>) {
+    fn handle_gone(&mut self, now: Instant, gone: Gone<D::Row>) {
+        let Gone { rows: gone, mut suspicious, .. } = gone;
         let before = self.hold.len();
-        let mut suspicious = std::mem::take(&mut self.suspicious);
         // A put that came after its delete has ended the suspicion.
         suspicious.retain(|key| gone.contains_key(key));
         let verdict = self.hold.handle_gone(now, gone, &suspicious, self.live);
@@ -433,9 +429,12 @@ impl<D: Decode> Core<D> {
     /// Refuses a claim to what is somebody else's, and says so to everybody who looks.
     fn reject_claim(&mut self, key: &str, name: &str, why: &str, what: Refused<D::Row>) {
         let error = format!("{key}: {why}");
-        self.reject(key, name, error.clone(), true, what);
+        self.reject(key, name, error, true, what);
         let (cluster, count) = (self.decode.cluster(), self.claims);
-        let message = format!("{cluster} claims what is not its own, in {count} keys; the latest: {error}");
+        let named =
+            self.quarantine.values().filter(|entry| entry.claim).take(MAX_NAMED).map(|entry| entry.error.as_str());
+        let (list, more) = (named.collect::<Vec<_>>().join("; "), if count > MAX_NAMED { "; and more" } else { "" });
+        let message = format!("{cluster} claims what is not its own, in {count} keys: {list}{more}");
         self.alarm("claims", message);
     }
 
@@ -493,5 +492,13 @@ impl<R> Refused<R> {
             Self::Row(_) => size_of::<R>(),
             Self::Forgotten => 0,
         }
+    }
+}
+
+// === impl Gone ===
+
+impl<R: Row> Default for Gone<R> {
+    fn default() -> Self {
+        Self { rows: BTreeMap::new(), suspicious: BTreeSet::new(), together: None }
     }
 }

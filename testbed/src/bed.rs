@@ -95,6 +95,7 @@ impl Bed {
             Manifests::open(&cluster.manifests)?.namespace("demo")?;
         }
         bed.write_mesh_files()?;
+        // A cluster without nodes is a store: whoever writes it is the cluster.
         for cluster in bed.plan.clusters.clone().into_iter().filter(|cluster| !cluster.nodes.is_empty()) {
             bed.start_operator(&cluster)?;
             for node in &cluster.nodes {
@@ -110,11 +111,13 @@ impl Bed {
         Ok(bed)
     }
 
-    /// One client file a remote cluster, in every cluster.
+    /// One client file a remote cluster, in every cluster. A store alone is joined by hand: it may not be one at first.
     fn write_mesh_files(&self) -> Result<()> {
         for cluster in &self.plan.clusters {
             fs::create_dir_all(&cluster.mesh)?;
-            for remote in self.plan.clusters.iter().filter(|remote| remote.name != cluster.name) {
+            for remote in
+                self.plan.clusters.iter().filter(|remote| remote.name != cluster.name && !remote.nodes.is_empty())
+            {
                 self.connect(&cluster.name, &remote.name)?;
             }
         }

@@ -17,6 +17,7 @@ use crate::{Bed, Binaries, Plan, Pod, PodSpec, wait_until};
 pub mod chaos;
 pub mod cluster_policy;
 pub mod dump;
+pub mod explain;
 pub mod global_service;
 pub mod latency;
 pub mod outage;
@@ -59,7 +60,7 @@ pub struct Proof {
 }
 
 /// Every proof, in the order of the demo.
-pub const PROOFS: [Proof; 7] = [
+pub const PROOFS: [Proof; 8] = [
     Proof { promise: "pods talk across nodes, and the tunnel carries their identity", prove: talk::prove },
     Proof { promise: "policy by labels, also on running flows", prove: policy::prove },
     Proof { promise: "a ClusterIP service spreads connections", prove: service::prove },
@@ -67,6 +68,7 @@ pub const PROOFS: [Proof; 7] = [
     Proof { promise: "policy by cluster", prove: cluster_policy::prove },
     Proof { promise: "losing etcd changes nothing, and work goes on", prove: outage::prove },
     Proof { promise: "an address reaches the other cluster's kernel", prove: latency::prove },
+    Proof { promise: "it explains itself", prove: explain::prove },
 ];
 
 // === impl Stage ===

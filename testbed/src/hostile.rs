@@ -9,6 +9,7 @@ use anyhow::{Context, Result};
 use etcd_client::Client;
 use netlink::Namespace;
 use serde_json::{Value, json};
+use tokio::task::JoinSet;
 
 use crate::{ClusterPlan, NodePlan};
 
@@ -298,6 +299,9 @@ impl World {
     }
 }
 
+/// Requests of a flood at one time: one after the other they would be as slow as a disk.
+const IN_FLIGHT: usize = 16;
+
 const CLUSTER: &str = "k8s:io.cilium.k8s.policy.cluster";
 
 fn entry(key: String, value: &Value) -> Entry {
@@ -348,15 +352,22 @@ impl Publisher {
     pub fn flap(&self, Entry { key, value }: &Entry, rate: u32, during: Duration) -> Result<u32> {
         self.run(async |client| {
             let (start, gap, mut changes) = (Instant::now(), Duration::from_secs(1) / rate, 0);
+            let mut flight = JoinSet::new();
             while start.elapsed() < during {
-                let mut client = client.clone();
-                // One connection carries many requests, but each change has to follow the one before.
+                let (mut client, key, value) = (client.clone(), key.clone(), value.clone());
+                // Requests in flight may overtake each other: then a delete finds nothing, and the next one does.
                 match changes % 2 {
-                    0 => client.put(key.as_str(), value.as_str(), None).await.map(drop)?,
-                    _ => client.delete(key.as_str(), None).await.map(drop)?,
-                }
+                    0 => flight.spawn(async move { client.put(key, value, None).await.map(drop) }),
+                    _ => flight.spawn(async move { client.delete(key, None).await.map(drop) }),
+                };
                 changes += 1;
+                while flight.len() >= IN_FLIGHT {
+                    flight.join_next().await.context("a request is in flight")?.context("it ends")??;
+                }
                 tokio::time::sleep((gap * changes).saturating_sub(start.elapsed())).await;
+            }
+            while let Some(ended) = flight.join_next().await {
+                ended.context("it ends")??;
             }
             Ok(changes)
         })

@@ -85,6 +85,18 @@ impl Process {
         self.pid
     }
 
+    /// CPU time that it has used, in the kernel's ticks.
+    ///
+    /// # Errors
+    ///
+    /// When it has ended.
+    pub fn cpu_ticks(&self) -> Result<u64> {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.pid)).context("read a process's times")?;
+        let fields = stat.rsplit_once(") ").context("a stat line names its command")?.1.split(' ');
+        // Fields 14 and 15 of the line: in user space, and in the kernel.
+        Ok(fields.skip(11).take(2).filter_map(|field| field.parse::<u64>().ok()).sum())
+    }
+
     /// Its command line.
     pub fn words(&self) -> &[String] {
         &self.words

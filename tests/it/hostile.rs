@@ -22,7 +22,8 @@ const SAMPLES: u32 = 40;
 #[test]
 fn a_hostile_cluster_is_contained() {
     let Some(_machine) = crate::machine("hostile") else { return };
-    let folder = tempfile::tempdir().unwrap();
+    // In memory: an etcd that waits for a disk takes no thousand changes a second.
+    let folder = tempfile::tempdir_in("/dev/shm").unwrap();
     let mut stage = Stage::set(folder.path()).expect("the mesh comes up");
     let calm = stage.lag().expect("the honest cluster's addresses arrive");
     let flow = stage.flow().expect("traffic to the honest cluster");
@@ -149,6 +150,7 @@ impl Stage {
 
     fn honest_entries_are_accepted(&mut self) -> Result<()> {
         self.publisher.put(&self.world.honest())?;
+        self.bed.connect("east", &self.world.evil.name)?;
         wait_until("the hostile cluster is connected", Duration::from_secs(40), || self.is_ready("north"))?;
         wait_until("its honest address is in the kernel", SHOWN, || self.knows("10.3.1.10", true))
     }
@@ -262,15 +264,18 @@ impl Stage {
         let flap = std::thread::spawn(move || publisher.flap(&flapped, 1000, DURING));
         std::thread::sleep(Duration::from_millis(1200));
         let measured = revision()? - before;
+        let alarm = self.table("alarms")?.contains("changes more than");
         let attacked = self.lag()?;
         let changes = flap.join().map_err(|_| anyhow::anyhow!("the flood died"))??;
-        let alarm = self.table("alarms")?.contains("changes more than");
         let settled = revision()?;
-        println!("A10: {changes} changes in {} s, {measured} map writes in the first second", DURING.as_secs());
-        ensure!(changes > 800, "control: only {changes} changes came about");
         // The samples of the honest cluster are two writes each.
         let writes = settled - before - u64::from(2 * SAMPLES);
+        println!(
+            "A10: {changes} changes in {} s, {writes} map writes, {measured} of them in the first",
+            DURING.as_secs()
+        );
         let bound = 200 + DURING.as_secs() + 2;
+        ensure!(u64::from(changes) > 3 * bound, "control: only {changes} changes came about");
         ensure!(writes <= bound, "{writes} map writes for {changes} changes, more than {bound}");
         ensure!(alarm, "nobody is told");
         self.publisher.put(&[entry])?;

@@ -1,8 +1,13 @@
 //! The demo's proofs, each as a check of one mesh, and what a mesh's operator does by hand.
 
+use std::time::Duration;
+
 use anyhow::{Context, Result, ensure};
 use testbed::demo::{PROOFS, SETTLE, Stage, dump};
 use testbed::wait_until;
+
+/// How long nothing happens.
+const IDLE: Duration = Duration::from_secs(3);
 
 #[test]
 fn every_proof_of_the_demo_holds() {
@@ -17,6 +22,22 @@ fn every_proof_of_the_demo_holds() {
     }
     removed_cluster_is_drained_at_once_and_comes_back(&stage).expect("the mesh follows its client files");
     crate::commands::every_list_prints(&stage).expect("the commands print");
+    nothing_is_done_when_nothing_happens(&stage).expect("an idle mesh is idle");
+}
+
+/// Agents and operators once read their manifests without end: to read a file was an event, and each event was answered
+/// by reading. It cost a fifth of a core each.
+fn nothing_is_done_when_nothing_happens(stage: &Stage) -> Result<()> {
+    let processes: Vec<_> = stage.bed.agents.iter().chain(&stage.bed.operators).collect();
+    let ticks = || processes.iter().map(|(_, process)| process.cpu_ticks()).collect::<Result<Vec<u64>>>();
+    let before = ticks()?;
+    std::thread::sleep(IDLE);
+    for (((name, _), before), after) in processes.iter().zip(before).zip(ticks()?) {
+        // The kernel counts in hundredths of a second.
+        let share = (after - before) as f64 / 100.0 / IDLE.as_secs_f64();
+        ensure!(share < 0.08, "{name} takes {:.0} % of a core with nothing to do", share * 100.0);
+    }
+    Ok(())
 }
 
 /// What the user asks for is no loss: a removed client file takes the cluster's rows along, without hold.

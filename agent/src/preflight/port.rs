@@ -34,6 +34,10 @@ fn holder(port: u16) -> Option<String> {
     })?;
     let link = format!("socket:[{socket}]");
     for process in fs::read_dir("/proc").ok()?.flatten() {
+        // Neither /proc/self nor what is no process at all.
+        if process.file_name().to_string_lossy().parse::<u32>().is_err() {
+            continue;
+        }
         let files = fs::read_dir(process.path().join("fd")).into_iter().flatten().flatten();
         if files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|target| *target == *link)) {
             let name = fs::read_to_string(process.path().join("comm")).unwrap_or_default();

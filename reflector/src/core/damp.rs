@@ -18,6 +18,8 @@ pub(super) struct Damp {
     since: Option<Instant>,
     counts: BTreeMap<String, u32>,
     deferred: BTreeMap<String, Event>,
+    /// Keys were held back in the window before.
+    probation: bool,
 }
 
 // === impl Damp ===
@@ -29,6 +31,7 @@ impl Damp {
         if now.saturating_duration_since(since) >= DAMP_WINDOW && self.deferred.is_empty() {
             self.since = Some(now);
             self.counts.clear();
+            self.probation = false;
         }
         let count = self.counts.entry(name.to_owned()).or_default();
         *count += 1;
@@ -44,6 +47,7 @@ impl Damp {
         if self.poll_timeout().is_none_or(|at| at > now) {
             return Vec::new();
         }
+        self.probation = false;
         self.take_all(now)
     }
 
@@ -52,18 +56,19 @@ impl Damp {
         let deferred = std::mem::take(&mut self.deferred);
         if !deferred.is_empty() {
             self.since = Some(now);
+            self.probation = true;
             self.counts = deferred.keys().map(|name| (name.clone(), DAMP_FREE)).collect();
         }
         deferred.into_values().collect()
     }
 
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
-        (!self.deferred.is_empty()).then(|| self.since.map(|since| since + DAMP_WINDOW)).flatten()
+        self.is_flapping().then(|| self.since.map(|since| since + DAMP_WINDOW)).flatten()
     }
 
-    /// Keys that wait.
-    pub(super) fn len(&self) -> usize {
-        self.deferred.len()
+    /// Whether keys wait, or waited a moment ago.
+    pub(super) fn is_flapping(&self) -> bool {
+        self.probation || !self.deferred.is_empty()
     }
 }
 
@@ -92,7 +97,7 @@ mod tests {
                 last = kv.mod_revision;
             }
         }
-        assert_eq!((last, damp.len()), (4999, 0), "the last change is never lost");
+        assert_eq!((last, damp.deferred.len()), (4999, 0), "the last change is never lost");
         // After a quiet second it is as others.
         let quiet = start + Duration::from_secs(9);
         assert!(damp.admit(quiet, "a", Event::Modified(kv("p/a", "x", 5001))).is_some());

@@ -267,3 +267,65 @@ fn rows_are_keyed_as_their_keys_are() {
     let row = bench.reader.snapshot().iter().next().cloned().unwrap();
     assert_eq!(bench.core.decode().row_key(&ip(0)), Some(row.key()));
 }
+
+/// Refuses every address while it is up.
+struct Wall(std::sync::atomic::AtomicBool);
+
+impl Wall {
+    fn set(&self, up: bool) {
+        self.0.store(up, std::sync::atomic::Ordering::Relaxed);
+    }
+}
+
+impl crate::Border for Wall {
+    fn node(&self, _node: &model::Node) -> Result<(), String> {
+        Ok(())
+    }
+
+    fn ip(&self, entry: &model::IpEntry) -> Result<(), String> {
+        match self.0.load(std::sync::atomic::Ordering::Relaxed) {
+            true => Err(format!("{} is ours", entry.prefix)),
+            false => Ok(()),
+        }
+    }
+
+    fn service(&self, service: model::GlobalService) -> Result<(model::GlobalService, Option<String>), String> {
+        Ok((service, None))
+    }
+
+    fn versions(&self) -> tokio::sync::watch::Receiver<crate::BorderVersion> {
+        tokio::sync::watch::Sender::new(crate::BorderVersion::default()).subscribe()
+    }
+}
+
+#[test]
+fn claims_are_judged_again_when_others_say_more() {
+    let mut bench = Bench::new();
+    let wall = Arc::new(Wall(false.into()));
+    let decode = IpDecode {
+        origin: Origin::new(Source::ClusterMesh, "east".parse().unwrap()),
+        cluster_id: ClusterId::try_new(1).unwrap(),
+        layout: ClusterIdLayout::Max255,
+        border: Some(wall.clone()),
+    };
+    bench.core = Core::new(decode, PREFIX.to_owned(), 10_000);
+    bench.feed(0.0, created(0..2));
+    let border = |bench: &mut Bench, ours: bool| {
+        let rows = bench.reader.snapshot();
+        bench.core.handle_border(ours, &rows);
+        bench.tick(1.0)
+    };
+    let reject = |n: usize| format!("reject {PREFIX}{}", ip(n));
+    let forgive = |n: usize| format!("forgive {PREFIX}{}", ip(n));
+    let (alarm, clear) = ("alarm kvstore/east/ip/claims".to_owned(), "clear kvstore/east/ip/claims".to_owned());
+    wall.set(true);
+    assert!(border(&mut bench, false).is_empty(), "what others say takes nothing away");
+    assert_eq!(border(&mut bench, true), [reject(0), alarm.clone(), reject(1), alarm.clone()]);
+    assert_eq!(bench.rows(), 0, "what has become ours is not theirs");
+    assert_eq!(bench.feed(2.0, created(2..3)), [reject(2), alarm]);
+    assert!(border(&mut bench, true).is_empty(), "nothing is said twice");
+    wall.set(false);
+    let lines = border(&mut bench, false);
+    assert_eq!(lines, [forgive(0), forgive(1), forgive(2), clear]);
+    assert_eq!(bench.rows(), 3);
+}
