@@ -18,12 +18,19 @@ mod endpoint;
 mod explain;
 mod ipam;
 mod lists;
+mod map;
+mod metrics;
 mod state;
+
+pub(crate) use endpoint::enforced;
 
 /// What the handlers need.
 pub(crate) struct Shared {
     pub(crate) config: api::Config,
     pub(crate) policy: policy::Options,
+    pub(crate) journal: datapath::Journal,
+    pub(crate) registry: prometheus::Registry,
+    pub(crate) history: crate::history::History,
     pub(crate) bpf_root: PathBuf,
     pub(crate) database: Database,
     pub(crate) ipam: Arc<Mutex<::ipam::Ipam>>,
@@ -66,6 +73,11 @@ pub(crate) async fn serve(listener: tokio::net::UnixListener, shared: Arc<Shared
         .route(&by(paths::IPAM, "ip"), delete(ipam::release))
         .route(paths::ENDPOINT, get(endpoint::list))
         .route(&by(paths::ENDPOINT, "id"), get(endpoint::one).put(endpoint::create).delete(endpoint::remove))
+        .route(&format!("{}/{{id}}/{}", paths::ENDPOINT, paths::LOG), get(endpoint::log))
+        .route(&format!("{}/{{id}}/{}", paths::ENDPOINT, paths::ENDPOINT_HEALTH), get(endpoint::health))
+        .route(paths::MAP, get(map::list))
+        .route(&by(paths::MAP, "name"), get(map::rows))
+        .route(&format!("{}/{{name}}/events", paths::MAP), get(map::events))
         .route(paths::IDENTITY, get(lists::identities))
         .route(&by(paths::IDENTITY, "id"), get(lists::identity))
         .route(paths::IP, get(lists::ips))
@@ -73,6 +85,7 @@ pub(crate) async fn serve(listener: tokio::net::UnixListener, shared: Arc<Shared
         .route(paths::SERVICE, get(lists::services))
         .route(paths::POLICY, get(lists::policy))
         .route(paths::POLICY_EXPLAIN, get(explain::trace))
+        .route(paths::METRICS, get(metrics::list))
         .route(paths::SELECTORS, get(lists::selectors))
         .with_state(shared);
     if let Err(error) = axum::serve(listener, router).await {

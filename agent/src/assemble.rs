@@ -16,6 +16,8 @@ use tokio::sync::watch;
 
 use crate::api_server::{self, Shared};
 use crate::database::Tables;
+use crate::history::History;
+use crate::metrics::{Arrivals, StatusMetrics};
 use crate::{Args, alarms, exports, logic, monitor, node, preflight, readiness, restore, snapshots, status, store};
 
 /// Starts every part; they run until `tasks` stops.
@@ -52,14 +54,24 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
     let store = store::start(tasks, args, layout, &own, &tables, &registry).await?;
     snapshots::save(tasks, &saved, &tables);
     logic::start(tasks, args, &own, &tables);
-    let (datapath_status, events) = drive_datapath(tasks, args, &tables, datapath, &registry)?;
+    let journal = datapath::Journal::default();
+    journal.listen(Arc::new(Arrivals(store.propagation.clone())));
+    let (datapath_status, events) = drive_datapath(tasks, args, &tables, datapath, journal.clone(), &registry)?;
     readiness::start(tasks, &ready, &tables, datapath_status.clone());
     let twins = alarms::identity_twins(tables.identities.read.clone(), tables.alarms.write.clone());
     tasks.spawn("identity-alarms", twins);
     tasks.spawn("datapath-alarms", alarms::policy_overflows(datapath_status.clone(), tables.alarms.write.clone()));
 
     let monitor_socket = args.socket_path.with_file_name(api::paths::MONITOR_SOCKET);
-    tasks.spawn("monitor", monitor::serve(bind(&monitor_socket)?, events, tables.identities.read.clone()));
+    let history = History::default();
+    tasks.spawn("history", history.clone().follow(tables.clone()));
+    let sources = monitor::Sources {
+        packets: events,
+        history: history.clone(),
+        identities: tables.identities.read.clone(),
+        endpoints: tables.endpoints.read.clone(),
+    };
+    tasks.spawn("monitor", monitor::serve(bind(&monitor_socket)?, sources));
     let ipam = Arc::new(Mutex::new(ipam));
     let health = status::Health {
         node: format!("{}/{}", own.cluster, own.name),
@@ -73,15 +85,20 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
         ipam: Arc::clone(&ipam),
         maps: status::MapUses::new(&args.bpf_root),
     };
+    let health = Arc::new(health);
+    registry.register(Box::new(StatusMetrics { health: Arc::clone(&health), journal: journal.clone() }))?;
     let shared = Shared {
         config: cni_config,
         policy: logic::policy_options(args),
+        journal,
+        registry: registry.clone(),
+        history,
         bpf_root: args.bpf_root.clone(),
         database,
         ipam,
         endpoints,
         tables,
-        health: Arc::new(health),
+        health,
     };
     tasks.spawn("api", api_server::serve(bind(&args.socket_path)?, Arc::new(shared)));
     runtime::serve_admin(tasks, args.agent_health_addr, ready.clone(), registry.clone()).await?;
@@ -110,6 +127,7 @@ fn drive_datapath(
     args: &Args,
     tables: &Tables,
     datapath: datapath::Datapath,
+    journal: datapath::Journal,
     registry: &Registry,
 ) -> Result<(watch::Receiver<datapath::Status>, Events)> {
     let (sender, status) = watch::channel(datapath::Status::default());
@@ -124,6 +142,7 @@ fn drive_datapath(
         },
         nodes: tables.nodes.read.clone(),
         realized: tables.realized.write.clone(),
+        journal,
     };
     tasks.spawn("datapath", datapath::driver::run(inputs, sender));
     let events = Events::default();

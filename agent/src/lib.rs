@@ -14,7 +14,9 @@ mod args;
 mod assemble;
 mod database;
 mod exports;
+mod history;
 mod logic;
+mod metrics;
 mod monitor;
 mod node;
 mod preflight;
@@ -41,7 +43,8 @@ const GRACE: Duration = Duration::from_secs(5);
 ///
 /// When it cannot start: the sentence says what, where and how to fix it.
 pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
-    runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
+    let ids = [("clusterName", args.cluster_name.to_string()), ("nodeName", args.node()?.to_string())];
+    runtime::init_logging(&args.log, &ids).map_err(anyhow::Error::msg)?;
     let tasks = Tasks::default();
     let _held = assemble::assemble(&tasks, &args).await?;
     let code = tokio::select! {

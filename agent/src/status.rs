@@ -74,7 +74,7 @@ impl Health {
         health
     }
 
-    fn pools(&self) -> Vec<IpamStatus> {
+    pub(crate) fn pools(&self) -> Vec<IpamStatus> {
         let ipam = self.ipam.lock();
         let pool = |pool: &ipam::Pool| IpamStatus {
             cidr: pool.cidr().to_string(),

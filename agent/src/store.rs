@@ -19,6 +19,7 @@ pub(crate) struct Store {
     pub(crate) endpoints: Vec<String>,
     pub(crate) probed: status::Probed,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) propagation: reflector::Propagation,
     pub(crate) freshness: reflector::Freshness,
     pub(crate) exports: reconciler::Handle<Export>,
 }
@@ -35,6 +36,7 @@ pub(crate) async fn start(
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
     let addresses = options.etcd_config()?.endpoints;
     let client = options.connect().await?;
+    reflector::observe_store(&client, "cilium", registry);
     let probed = status::Probed::default();
     let store: Arc<dyn Backend> = client.clone();
     let leases = Leases::new(Arc::clone(&store), args.kvstore_lease_ttl);
@@ -55,6 +57,7 @@ pub(crate) async fn start(
     tasks.spawn("export-endpoints", export_endpoints);
 
     let metrics = reflector::Metrics::new(registry);
+    let propagation = metrics.propagation.clone();
     let import = reflector::Import {
         store: Arc::clone(&store),
         cluster: args.cluster_name.clone(),
@@ -108,5 +111,5 @@ pub(crate) async fn start(
         },
     );
     tasks.spawn("clustermesh", mesh);
-    Ok(Store { client, endpoints: addresses, probed, leases, freshness, exports })
+    Ok(Store { client, endpoints: addresses, probed, leases, propagation, freshness, exports })
 }

@@ -5,7 +5,10 @@ use serde::{Deserialize, Serialize};
 /// What the datapath saw.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Event {
-    /// `drop`, `trace` or `policy-verdict`.
+    /// Milliseconds since 1970.
+    #[serde(default)]
+    pub time: u64,
+    /// `drop`, `trace`, `policy-verdict` or `agent`.
     #[serde(rename = "type")]
     pub kind: String,
     /// Drop reason, trace point, or verdict.
@@ -18,6 +21,12 @@ pub struct Event {
     pub direction: Option<String>,
     /// The local endpoint that the program ran for.
     pub endpoint: u16,
+    /// The local endpoint that sent the packet, or 0.
+    #[serde(default)]
+    pub source_endpoint: u16,
+    /// The local endpoint that it is for, or 0.
+    #[serde(default)]
+    pub destination_endpoint: u16,
     /// Who sent the packet.
     pub source: LabelledIdentity,
     /// Who it is for.
@@ -27,6 +36,9 @@ pub struct Event {
     pub tuple: Option<EventTuple>,
     /// The packet's length.
     pub bytes: u32,
+    /// What else the program said, such as where it dropped or what part of a rule matched.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub detail: Vec<String>,
 }
 
 /// An identity with its labels, as the agent knows them now.

@@ -8,11 +8,14 @@ mod address;
 mod cluster_mesh;
 mod config;
 mod endpoint;
+mod endpoint_log;
 mod event;
 mod healthz;
 mod identity;
 mod ip;
 mod ipam;
+mod map;
+mod metric;
 mod node;
 pub mod paths;
 mod policy;
@@ -26,6 +29,7 @@ pub use config::{Addressing, Config};
 pub use endpoint::{
     Endpoint, EndpointChangeRequest, EndpointNetworking, EndpointPolicy, EndpointStatus, ExternalIdentifiers,
 };
+pub use endpoint_log::{EndpointChange, EndpointHealth};
 pub use event::{Event, EventTuple, LabelledIdentity};
 pub use healthz::{
     Controller, Healthz, IpamStatus, KvstoreDetail, MapUse, RejectedCount, SourceStaleness, State, Status, Versions,
@@ -33,6 +37,8 @@ pub use healthz::{
 pub use identity::Identity;
 pub use ip::{IpEntry, IpMetadata};
 pub use ipam::IpamResponse;
+pub use map::{Map, MapEvent, MapRow};
+pub use metric::Metric;
 pub use node::Node;
 pub use policy::{PolicyEntry, Selector};
 pub use policy_trace::{PolicyTrace, TraceDirection, TraceParty, TraceVerdict};

@@ -10,6 +10,13 @@ pub const CONFIG: &str = "/v1/config";
 pub const IPAM: &str = "/v1/ipam";
 /// `GET`: a list of [`crate::Endpoint`]. With `/{id}`: `GET`, `PUT` of [`crate::EndpointChangeRequest`], `DELETE`.
 pub const ENDPOINT: &str = "/v1/endpoint";
+/// Below an endpoint, `GET`: a list of [`crate::EndpointChange`], oldest first.
+pub const LOG: &str = "log";
+/// Below an endpoint, `GET`: [`crate::EndpointHealth`].
+pub const ENDPOINT_HEALTH: &str = "healthz";
+/// `GET`: a list of [`crate::Map`]. With `/{name}`: its rows, a list of [`crate::MapRow`]. With `/{name}/events?since=`:
+/// what was written to it, a list of [`crate::MapEvent`].
+pub const MAP: &str = "/v1/map";
 /// `GET`: a list of [`crate::Identity`]. With `/{id}`: one.
 pub const IDENTITY: &str = "/v1/identity";
 /// `GET`: a list of [`crate::IpEntry`].
@@ -26,6 +33,8 @@ pub const SELECTORS: &str = "/v1/policy/selectors";
 pub const POLICY_EXPLAIN: &str = "/v1/policy/explain";
 /// `GET`: a list of [`crate::Table`]. With `/{table}`: its rows; `?format=text` as aligned text.
 pub const STATEDB: &str = "/v1/statedb";
+/// `GET ?pattern=`: a list of [`crate::Metric`].
+pub const METRICS: &str = "/v1/metrics";
 /// The socket's default place.
 pub const SOCKET: &str = "/var/run/causeway/causeway.sock";
 /// The name of the event socket beside it.

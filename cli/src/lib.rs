@@ -45,6 +45,8 @@ enum Command {
     Policy(commands::policy::Args),
     /// What the kernel's maps hold
     Bpf(commands::bpf::Args),
+    /// The maps of the kernel, and what was written to them
+    Map(commands::map::Args),
     /// Drops, traces and verdicts as they happen
     Monitor(commands::monitor::Args),
     /// The agent's tables
@@ -53,6 +55,16 @@ enum Command {
     Kvstore(commands::kvstore::Args),
     /// Remote clusters
     Clustermesh(commands::clustermesh::Args),
+    /// Where a connection to a store fails
+    Troubleshoot(commands::troubleshoot::Args),
+    /// One archive of everything that a bug report needs, without secrets
+    Bugtool(commands::bugtool::Args),
+    /// What the agent counts
+    Metrics(commands::metrics::Args),
+    /// Completion for a shell
+    Completion(commands::completion::Args),
+    /// Manual pages
+    Man(commands::man::Args),
     /// Break a kept demo, and prove what still holds
     Chaos(commands::chaos::Args),
     /// Remove pins, links, devices and routes that outlive the agent
@@ -84,7 +96,8 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Agent(args) => agent::run(*args).await,
         Command::Operator(args) => {
-            runtime::init_logging(&args.log).map_err(anyhow::Error::msg)?;
+            runtime::init_logging(&args.log, &[("clusterName", args.cluster_name.to_string())])
+                .map_err(anyhow::Error::msg)?;
             operator::run(*args).await
         }
         Command::Status(args) => commands::status::run(args).await,
@@ -95,11 +108,17 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Service(args) => commands::service::run(args).await,
         Command::Policy(args) => commands::policy::run(args).await,
         Command::Bpf(args) => commands::bpf::run(args).await,
+        Command::Map(args) => commands::map::run(args).await,
         Command::Monitor(args) => commands::monitor::run(args).await,
         Command::Statedb(args) => commands::statedb::run(args).await,
         Command::Kvstore(args) => commands::kvstore::run(args).await,
         Command::Clustermesh(args) => commands::clustermesh::run(args).await,
         Command::Chaos(args) => tokio::task::block_in_place(|| commands::chaos::run(args)),
+        Command::Troubleshoot(args) => commands::troubleshoot::run(args).await,
+        Command::Bugtool(args) => commands::bugtool::run(args).await,
+        Command::Metrics(args) => commands::metrics::run(args).await,
+        Command::Completion(args) => commands::completion::run(&args, Args::command()),
+        Command::Man(args) => commands::man::run(&args, Args::command()),
         Command::PostUninstallCleanup(args) => commands::cleanup::run(&args),
     }
 }

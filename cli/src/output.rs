@@ -26,6 +26,12 @@ pub(crate) struct Output {
     pub(crate) output: Form,
 }
 
+/// The time of day in UTC of milliseconds since 1970: `14:03:22.117`.
+pub(crate) fn time_of_day(millis: u64) -> String {
+    let (seconds, rest) = (millis / 1000 % 86_400, millis % 1000);
+    format!("{:02}:{:02}:{:02}.{rest:03}", seconds / 3600, seconds / 60 % 60, seconds % 60)
+}
+
 /// How something stands, for colours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Tone {

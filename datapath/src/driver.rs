@@ -1,6 +1,6 @@
 //! The task that keeps kernel and tables together: the clock, the waiting, the retries.
 
-use crate::{Datapath, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes};
+use crate::{Datapath, Journal, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes};
 use statedb::{Reader, Writer};
 use std::time::Duration;
 use tables::{NodeRow, Realized};
@@ -27,13 +27,15 @@ pub struct Inputs {
     pub tables: Tables,
     pub nodes: Reader<NodeRow>,
     pub realized: Writer<Realized>,
+    /// Where every write is noted.
+    pub journal: Journal,
 }
 
 /// Runs until the future is dropped; `status` hears of every change. Must be polled on a thread of
 /// the node's network namespace: routes are set in it.
 pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
-    let Inputs { datapath, tables, nodes, realized } = inputs;
-    let mut reconciler = Reconciler::new(datapath.kernel(), &tables, realized);
+    let Inputs { datapath, tables, nodes, realized, journal } = inputs;
+    let mut reconciler = Reconciler::new(datapath.kernel().with_journal(journal), &tables, realized);
     let mut nodes_changed = nodes.watch();
     let mut settled = datapath.replaced_maps().is_empty();
     let mut backoff = BACKOFF;
@@ -80,7 +82,10 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
             () = nodes_changed.changed(), if retry_at.is_none() => routes_due = true,
             () = sleep_until(retry) => {}
             () = sleep_until(gc_at) => {
-                gc = collect(reconciler.kernel(), gc);
+                let start = Instant::now();
+                let collected = collect(reconciler.kernel());
+                reconciler.note_collection(collected, start.elapsed());
+                gc = collected.map_or(gc, |collected| next_interval(gc, collected));
                 gc_at = Instant::now() + gc;
             }
         }
@@ -103,22 +108,22 @@ fn set_routes(datapath: &Datapath, nodes: &Reader<NodeRow>) -> Result<(), crate:
     Ok(())
 }
 
-/// Collects and says when to do so again.
-fn collect(kernel: &mut Pinned, interval: Duration) -> Duration {
+/// Collects; `None`, and a line in the log, when that fails.
+fn collect(kernel: &mut Pinned) -> Option<conntrack::Collected> {
     let result = conntrack::now().map(|now| conntrack::collect(kernel, now));
     let collected = match result {
         Ok(Ok(collected)) => collected,
         Ok(Err(error)) => {
             tracing::warn!(%error, "collect expired flows");
-            return interval;
+            return None;
         }
         Err(error) => {
             tracing::warn!(%error, "read the clock");
-            return interval;
+            return None;
         }
     };
     tracing::debug!(?collected, "expired flows collected");
-    next_interval(interval, collected)
+    Some(collected)
 }
 
 fn next_interval(interval: Duration, collected: conntrack::Collected) -> Duration {

@@ -5,6 +5,7 @@
 use crate::{
     MapId,
     addr::{Address, ip4},
+    describe,
     kernel::{Kernel, KernelError, Pair, Pinned},
 };
 use ebpf_abi::{
@@ -293,6 +294,26 @@ pub fn services(kernel: &mut impl Kernel) -> Result<Vec<ServiceDump>> {
     let mut rows = each::<Addr4>(kernel.dump(MapId::Services4)?, kernel.dump(MapId::Backends4)?);
     rows.extend(each::<Addr6>(kernel.dump(MapId::Services6)?, kernel.dump(MapId::Backends6)?));
     Ok(rows)
+}
+
+/// Every row of a map in words, by the map's name; of all policy sets for `policy_set`. `None`: there is no such map.
+///
+/// # Errors
+/// As above.
+pub fn rows(kernel: &mut impl Kernel, name: &str) -> Result<Option<Vec<(String, String)>>> {
+    let maps = match name {
+        "policy_set" => kernel.sets()?.into_iter().map(MapId::PolicySet).collect(),
+        name => MapId::BOUNDED.into_iter().filter(|map| map.spec().name == name).collect::<Vec<_>>(),
+    };
+    if maps.is_empty() && name != "policy_set" {
+        return Ok(None);
+    }
+    let mut rows = Vec::new();
+    for map in maps {
+        rows.extend(kernel.dump(map)?.iter().map(|(key, value)| describe::row(map, key, Some(value))));
+    }
+    rows.sort();
+    Ok(Some(rows))
 }
 
 /// How full every map with a bound is; of the policy sets the fullest, as `policy_set`.

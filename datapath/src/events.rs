@@ -29,6 +29,12 @@ const BACKLOG: usize = 65_536;
 /// Events read before listeners get a turn.
 const BURST: usize = 4096;
 
+/// The file of a program's source, by the number in a drop.
+#[must_use]
+pub fn source_file(number: u8) -> &'static str {
+    ebpf_abi::SourceFile::name(number)
+}
+
 /// Hands events to any number of listeners.
 #[derive(Clone)]
 pub struct Events(Arc<Inner>);

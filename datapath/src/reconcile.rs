@@ -57,6 +57,19 @@ pub struct Status {
     pub pruned: bool,
     /// Why the last round failed.
     pub error: Option<String>,
+    /// Collections of expired flows so far.
+    pub gc: GcStatus,
+}
+
+/// Collections of expired flows so far.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct GcStatus {
+    pub completed: u64,
+    pub failed: u64,
+    /// Flows that the last one left, and took.
+    pub last: conntrack::Collected,
+    /// How long the last one took.
+    pub last_duration: std::time::Duration,
 }
 
 /// A policy set that does not fit its map.
@@ -160,6 +173,15 @@ impl<K: Kernel> Reconciler<K> {
 
     pub fn status(&self) -> &Status {
         &self.status
+    }
+
+    /// A collection of expired flows ended; `None`: it failed.
+    pub(crate) fn note_collection(&mut self, collected: Option<conntrack::Collected>, took: std::time::Duration) {
+        let gc = &mut self.status.gc;
+        match collected {
+            Some(collected) => (gc.completed, gc.last, gc.last_duration) = (gc.completed + 1, collected, took),
+            None => gc.failed += 1,
+        }
     }
 
     pub fn kernel(&mut self) -> &mut K {

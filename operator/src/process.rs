@@ -63,6 +63,10 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         identity: format!("{}-{}", host.trim(), std::process::id()),
     };
     let (tasks, readiness, registry) = (Tasks::default(), Readiness::default(), Registry::new());
+    reflector::observe_store(&store, "cilium_operator", &registry);
+    let version = prometheus::Opts::new("cilium_operator_version", "Version of the operator");
+    let version = runtime::metrics::register(&registry, prometheus::IntGaugeVec::new(version, &["version", "arch"])?);
+    version.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH]).set(1);
     start(&tasks, store, config, &readiness, &registry);
     runtime::serve_admin(&tasks, args.operator_api_serve_addr, readiness.clone(), registry.clone()).await?;
     if let Some(address) = args.operator_prometheus_serve_addr {

@@ -40,17 +40,12 @@ pub struct Core<D: Decode> {
     /// Where keys may change only so often.
     damp: Option<Damp>,
     hold: Hold<D::Row>,
+    /// Of the events under work: which deletes happened at one revision.
+    together: Together,
+    /// And which of them a lease's end would explain.
+    suspicious: BTreeSet<<D::Row as Row>::Key>,
     doubt: Doubt,
     effects: VecDeque<Effect<D::Row>>,
-}
-
-/// Rows whose keys went, in one batch.
-struct Gone<R: Row> {
-    rows: BTreeMap<R::Key, Option<RowRef<R>>>,
-    /// Those that went as if a lease had ended.
-    suspicious: BTreeSet<R::Key>,
-    /// Which went at one revision; not known of those that waited.
-    together: Option<Together>,
 }
 
 /// What of a quarantine is kept to be looked at again: the rest waits for its owner to write it again.
@@ -118,6 +113,8 @@ impl<D: Decode> Core<D> {
             kept: 0,
             damp: None,
             hold: Hold::new(),
+            together: Together::default(),
+            suspicious: BTreeSet::new(),
             doubt: Doubt::default(),
             effects: VecDeque::new(),
         }
@@ -156,7 +153,8 @@ impl<D: Decode> Core<D> {
 
     /// Takes what the follower told; `rows` is the table with all effects so far.
     pub fn handle_events(&mut self, now: Instant, events: Vec<Event>, rows: &Snapshot<D::Row>) {
-        let mut gone = Gone { together: Some(Together::of(&events)), ..Gone::default() };
+        let mut gone = BTreeMap::new();
+        self.together = Together::of(&events);
         for event in events {
             match &event {
                 Event::Created(_) => self.live += 1,
@@ -167,9 +165,8 @@ impl<D: Decode> Core<D> {
                 self.handle_event(now, event, rows, &mut gone);
             }
         }
-        if !gone.rows.is_empty() {
-            gone.suspicious.retain(|key| gone.rows.contains_key(key));
-            self.handle_gone(now, gone.rows, &gone.suspicious);
+        if !gone.is_empty() {
+            self.handle_gone(now, gone);
         }
     }
 
@@ -184,12 +181,12 @@ impl<D: Decode> Core<D> {
         if due.is_empty() {
             return;
         }
-        let mut gone = Gone::default();
+        let mut gone = BTreeMap::new();
         for event in due {
             self.handle_event(now, event, rows, &mut gone);
         }
-        if !gone.rows.is_empty() {
-            self.handle_gone(now, gone.rows, &gone.suspicious);
+        if !gone.is_empty() {
+            self.handle_gone(now, gone);
         }
     }
 
@@ -255,7 +252,13 @@ impl<D: Decode> Core<D> {
     }
 
     /// The event, unless its key has to wait.
-    fn damp(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) -> Option<Event> {
+    fn damp(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) -> Option<Event> {
         let Some(damp) = &mut self.damp else { return Some(event) };
         let key = match &event {
             Event::Created(kv) | Event::Modified(kv) => &kv.key,
@@ -281,9 +284,15 @@ impl<D: Decode> Core<D> {
         admitted
     }
 
-    fn handle_event(&mut self, now: Instant, event: Event, rows: &Snapshot<D::Row>, gone: &mut Gone<D::Row>) {
+    fn handle_event(
+        &mut self,
+        now: Instant,
+        event: Event,
+        rows: &Snapshot<D::Row>,
+        gone: &mut BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
+    ) {
         match event {
-            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, &mut gone.rows),
+            Event::Created(kv) | Event::Modified(kv) => self.handle_put(&kv, gone),
             Event::Deleted { key, revision } => {
                 self.doubt.handle_change();
                 let Some(name) = wire::key::name_after(&self.prefix, &key) else { return };
@@ -292,13 +301,13 @@ impl<D: Decode> Core<D> {
                     let row = rows.get(&key).filter(|row| self.decode.owns(row)).cloned();
                     let held = match D::HELD {
                         Held::None => false,
-                        Held::AtOnce => gone.together.as_ref().is_some_and(|together| together.is_lease_end(revision)),
+                        Held::AtOnce => self.together.is_lease_end(revision),
                         Held::Each => true,
                     };
                     if held {
-                        gone.suspicious.insert(key.clone());
+                        self.suspicious.insert(key.clone());
                     }
-                    gone.rows.insert(key, row);
+                    gone.insert(key, row);
                 }
             }
             Event::ListDone => {
@@ -403,14 +412,12 @@ impl<D: Decode> Core<D> {
         }
     }
 
-    fn handle_gone(
-        &mut self,
-        now: Instant,
-        gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>,
-        suspicious: &BTreeSet<<D::Row as Row>::Key>,
-    ) {
+    fn handle_gone(&mut self, now: Instant, gone: BTreeMap<<D::Row as Row>::Key, Option<RowRef<D::Row>>>) {
         let before = self.hold.len();
-        let verdict = self.hold.handle_gone(now, gone, suspicious, self.live);
+        let mut suspicious = std::mem::take(&mut self.suspicious);
+        // A put that came after its delete has ended the suspicion.
+        suspicious.retain(|key| gone.contains_key(key));
+        let verdict = self.hold.handle_gone(now, gone, &suspicious, self.live);
         self.effects.extend(verdict.delete.into_iter().map(Effect::Delete));
         self.effects.extend(verdict.restore.into_iter().map(Effect::Upsert));
         if self.hold.len() > before {
@@ -495,13 +502,5 @@ impl<R> Refused<R> {
             Self::Row(_) => size_of::<R>(),
             Self::Forgotten => 0,
         }
-    }
-}
-
-// === impl Gone ===
-
-impl<R: Row> Default for Gone<R> {
-    fn default() -> Self {
-        Self { rows: BTreeMap::new(), suspicious: BTreeSet::new(), together: None }
     }
 }

@@ -4,6 +4,8 @@ use kvstore::KeyValue;
 use model::ClusterName;
 use statedb::Row;
 
+use crate::Mark;
+
 /// Keys of one prefix to rows of one table.
 pub trait Decode: Send + Sync + 'static {
     /// The row that a key becomes.
@@ -44,6 +46,11 @@ pub trait Decode: Send + Sync + 'static {
 
     /// Whether a row of this cluster comes from an earlier run's disk.
     fn is_restored(&self, row: &Self::Row) -> bool;
+
+    /// What of a change shows in the kernel, so that its way there can be measured; `None` for an absent row.
+    fn marks(_before: Option<&Self::Row>, _after: Option<&Self::Row>) -> Vec<Mark> {
+        Vec::new()
+    }
 
     /// The cluster that speaks.
     fn cluster(&self) -> &ClusterName;

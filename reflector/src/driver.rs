@@ -138,6 +138,13 @@ impl<D: Decode> Running<D> {
         let decode = self.core.decode();
         let (import, initial) = (&self.import, &mut self.initial);
         let first = self.initializer.is_some();
+        let received = |before: Option<&D::Row>, after: Option<&D::Row>| {
+            if !first {
+                for mark in D::marks(before, after) {
+                    import.metrics.propagation.received(now, D::RESOURCE, &import.cluster, mark);
+                }
+            }
+        };
         self.writer.write(|txn| {
             for effect in effects {
                 match effect {
@@ -146,14 +153,19 @@ impl<D: Decode> Running<D> {
                         let ours = txn.get(&key).is_none_or(|there| decode.owns(there));
                         // Only what could be taken for restored needs to be told apart from it.
                         if first && (!ours || decode.is_restored(&row)) {
-                            initial.insert(key);
+                            initial.insert(key.clone());
                         }
                         if ours {
+                            let before = txn.get(&key).map(|there| (**there).clone());
+                            if before.as_ref() != Some(&row) {
+                                received(before.as_ref(), Some(&row));
+                            }
                             txn.upsert(row);
                         }
                     }
                     Effect::Delete(key) => {
-                        if txn.get(&key).is_some_and(|there| decode.owns(there)) {
+                        if let Some(there) = txn.get(&key).filter(|there| decode.owns(there)).cloned() {
+                            received(Some(&there), None);
                             txn.delete(&key);
                         }
                         initial.remove(&key);

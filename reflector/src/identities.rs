@@ -5,7 +5,7 @@ use model::{ClusterId, ClusterIdLayout, ClusterName, NumericIdentity, Source};
 use statedb::{Row, Writer};
 use tables::{Identity, Origin};
 
-use crate::{Decode, Decoded, Held, Import};
+use crate::{Decode, Decoded, Held, Import, Mark};
 
 /// The identities of one cluster.
 pub struct IdentityDecode {
@@ -83,6 +83,10 @@ impl Decode for IdentityDecode {
 
     fn is_restored(&self, row: &Identity) -> bool {
         row.origin.source == Source::Restored
+    }
+
+    fn marks(before: Option<&Identity>, after: Option<&Identity>) -> Vec<Mark> {
+        after.or(before).map(|row| Mark::Identity(row.id)).into_iter().collect()
     }
 
     fn cluster(&self) -> &ClusterName {

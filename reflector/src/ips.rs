@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterIdLayout, ClusterName, NumericIdentity, Prefix, So
 use statedb::{Row, Writer};
 use tables::{IpClaim, Origin};
 
-use crate::{Border, Decode, Decoded, Held, Import};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The addresses that one cluster's store claims.
 pub struct IpDecode {
@@ -81,6 +81,10 @@ impl Decode for IpDecode {
 
     fn is_restored(&self, row: &IpClaim) -> bool {
         row.origin.source == Source::Restored
+    }
+
+    fn marks(before: Option<&IpClaim>, after: Option<&IpClaim>) -> Vec<Mark> {
+        after.or(before).map(|row| Mark::Prefix(row.entry.prefix)).into_iter().collect()
     }
 
     fn cluster(&self) -> &ClusterName {

@@ -26,8 +26,10 @@ mod identities;
 mod ips;
 mod metrics;
 mod nodes;
+mod propagation;
 mod services;
 mod snapshot;
+mod store_metrics;
 
 pub use self::core::{Core, DAMP_FREE, DAMP_WINDOW, Effect, HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 pub use border::{Border, BorderVersion};
@@ -39,5 +41,7 @@ pub use identities::IdentityDecode;
 pub use ips::IpDecode;
 pub use metrics::Metrics;
 pub use nodes::NodeDecode;
+pub use propagation::{Mark, Propagation};
 pub use services::ServiceDecode;
 pub use snapshot::{Persist, SnapshotError, restore, save_loop};
+pub use store_metrics::observe_store;

@@ -2,6 +2,8 @@
 
 use prometheus::{IntCounterVec, IntGaugeVec, Opts, Registry};
 
+use crate::Propagation;
+
 /// Counters of imports by cluster and resource.
 #[derive(Clone)]
 pub struct Metrics {
@@ -11,6 +13,8 @@ pub struct Metrics {
     pub held: IntGaugeVec,
     /// Keys in quarantine.
     pub quarantined: IntGaugeVec,
+    /// How long changes take to the kernel.
+    pub propagation: Propagation,
 }
 
 // === impl Metrics ===
@@ -18,7 +22,7 @@ pub struct Metrics {
 impl Metrics {
     /// Registers them.
     pub fn new(registry: &Registry) -> Self {
-        let metrics = Self::unregistered();
+        let metrics = Self { propagation: Propagation::new(registry), ..Self::unregistered() };
         runtime::metrics::register(registry, metrics.rejected.clone());
         runtime::metrics::register(registry, metrics.held.clone());
         runtime::metrics::register(registry, metrics.quarantined.clone());
@@ -36,6 +40,7 @@ impl Metrics {
             rejected: IntCounterVec::new(rejected, labels).expect("the name and the labels are constants that parse"),
             held: gauge("cilium_kvstore_held_rows", "Rows that a mass delete has put on hold"),
             quarantined: gauge("cilium_kvstore_quarantined_keys", "Keys of a store that are not used"),
+            propagation: Propagation::unregistered(),
         }
     }
 }

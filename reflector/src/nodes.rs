@@ -7,7 +7,7 @@ use model::{ClusterId, ClusterName, NodeName, Source};
 use statedb::{Row, Writer};
 use tables::NodeRow;
 
-use crate::{Border, Decode, Decoded, Held, Import};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The nodes of one cluster.
 pub struct NodeDecode {
@@ -91,6 +91,12 @@ impl Decode for NodeDecode {
 
     fn is_restored(&self, row: &NodeRow) -> bool {
         row.node.source == Source::Restored
+    }
+
+    fn marks(before: Option<&NodeRow>, after: Option<&NodeRow>) -> Vec<Mark> {
+        let row = after.or(before);
+        let addresses = row.into_iter().flat_map(|row| &row.node.addresses);
+        addresses.map(|address| Mark::Prefix(model::Prefix::host(address.ip))).collect()
     }
 
     fn cluster(&self) -> &ClusterName {

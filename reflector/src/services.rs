@@ -1,5 +1,7 @@
 //! `services/v1/<cluster>/` to table `global-services`.
 
+use std::net::IpAddr;
+
 use std::sync::Arc;
 
 use kvstore::KeyValue;
@@ -7,7 +9,7 @@ use model::{ClusterId, ClusterName, ServiceName};
 use statedb::{Row, Writer};
 use tables::RemoteService;
 
-use crate::{Border, Decode, Decoded, Held, Import};
+use crate::{Border, Decode, Decoded, Held, Import, Mark};
 
 /// The services that one cluster shares.
 pub struct ServiceDecode {
@@ -78,6 +80,15 @@ impl Decode for ServiceDecode {
     /// Rows do not tell: those that the first list did not write are from the disk.
     fn is_restored(&self, _row: &RemoteService) -> bool {
         true
+    }
+
+    /// Backends that are new: of one that goes the kernel tells a number only.
+    fn marks(before: Option<&RemoteService>, after: Option<&RemoteService>) -> Vec<Mark> {
+        let Some(after) = after else { return Vec::new() };
+        let known = |ip: &IpAddr| before.is_some_and(|before| before.service.backends.contains_key(ip));
+        let new = after.service.backends.iter().filter(|(ip, _)| !known(ip));
+        let at = |ip: &IpAddr, port: &model::PortProto| Mark::Backend(model::L3n4Addr::new(*ip, port.port, port.proto));
+        new.flat_map(|(ip, ports)| ports.values().map(|port| at(ip, port)).collect::<Vec<_>>()).collect()
     }
 
     fn cluster(&self) -> &ClusterName {

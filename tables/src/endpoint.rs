@@ -87,6 +87,7 @@ impl Row for Endpoint {
     const INDEXES: &'static [Index<Self>] = &[
         Index { name: "container", keys: |row, add| add((&*row.container_id).into()) },
         Index { name: "pod", keys: |row, add| add(format!("{}/{}", row.namespace, row.pod_name).as_str().into()) },
+        Index { name: "ip", keys: |row, add| row.ips().for_each(|ip| add(ip.to_string().as_str().into())) },
         Index {
             name: "identity",
             keys: |row, add| {

@@ -8,9 +8,10 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use endpoint::{CreateError, CreateRequest};
 use model::{Direction, EndpointId, NumericIdentity, PortProto, Protocol};
-use tables::{Endpoint, MacAddr, PolicyKey};
+use tables::{Endpoint, EndpointState, MacAddr, PolicyKey};
 
 use super::{Failure, Shared};
+use crate::database::Tables;
 
 /// How long a delete waits for the datapath to let go before the addresses stay reserved.
 const LET_GO: Duration = Duration::from_secs(5);
@@ -79,6 +80,67 @@ pub(super) async fn remove(State(shared): State<Arc<Shared>>, Path(id): Path<Str
     Ok(StatusCode::OK)
 }
 
+/// The endpoint's changes; of a deleted one too, by its number, for as long as they are kept.
+pub(super) async fn log(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<Vec<api::EndpointChange>>, Failure> {
+    let number = match id.trim_start_matches("cilium-local:").parse::<EndpointId>() {
+        Ok(number) => number,
+        Err(_) => find(&shared, &id)?.id,
+    };
+    let log = shared.history.log(number).ok_or_else(|| Failure::not_found(format!("there is no endpoint {id}")))?;
+    Ok(Json(log))
+}
+
+/// The endpoint's parts: its state, its rows in the kernel, its policy.
+pub(super) async fn health(
+    State(shared): State<Arc<Shared>>,
+    Path(id): Path<String>,
+) -> Result<Json<api::EndpointHealth>, Failure> {
+    let row = find(&shared, &id)?;
+    let mut problems = Vec::new();
+    if row.state != EndpointState::Ready {
+        problems.push(format!("its state is {}", row.state));
+    }
+    let realized = shared.tables.realized.read.snapshot().get(&row.id).map(|realized| realized.identity);
+    let enforced = realized.is_some() && realized == row.identity;
+    if !enforced {
+        let is = realized.map_or_else(|| "none".to_owned(), |identity| identity.to_string());
+        let shall = row.identity.map_or_else(|| "none yet".to_owned(), |identity| identity.to_string());
+        problems.push(format!("the kernel enforces identity {is}, and it shall be {shall}"));
+    }
+    let mut kernel = datapath::kernel::Pinned::new(&shared.bpf_root);
+    let rows = match datapath::dump::endpoints(&mut kernel) {
+        Ok(rows) => rows.into_iter().filter(|there| there.id == row.id.0).collect(),
+        Err(error) => {
+            problems.push(format!("{error}: the kernel's maps cannot be read"));
+            Vec::new()
+        }
+    };
+    let there = row.ips().all(|ip| rows.iter().any(|there| there.ip == ip && there.ifindex == row.host_ifindex));
+    if !there {
+        problems.push("its addresses are not in the kernel, or lead to another interface".to_owned());
+    }
+    let locked = rows.iter().any(|there| there.locked_down);
+    if locked {
+        problems.push("it is locked down: its policy does not fit the kernel's map".to_owned());
+    }
+    let word = |good: bool, failed: bool| match (good, failed) {
+        (_, true) => "Failure",
+        (true, false) => "OK",
+        (false, false) => "Pending",
+    };
+    let pending = row.state == EndpointState::Ready;
+    Ok(Json(api::EndpointHealth {
+        overall_health: word(problems.is_empty(), locked || pending && !(there && enforced)).to_owned(),
+        bpf: word(there, pending && !there).to_owned(),
+        policy: word(enforced && !locked, locked).to_owned(),
+        connected: there && enforced && !locked,
+        problems,
+    }))
+}
+
 /// An endpoint by `7`, `cilium-local:7`, `container-id:<id>`, `cni-attachment-id:<id>:<interface>` or
 /// `pod-name:<namespace>:<name>`.
 fn find(shared: &Shared, id: &str) -> Result<statedb::RowRef<Endpoint>, Failure> {
@@ -108,7 +170,7 @@ fn show(shared: &Shared, row: &Endpoint) -> api::Endpoint {
         id: identity.get(),
         labels: row.labels.iter().map(ToString::to_string).collect(),
     });
-    let enforced = |direction| row.identity.is_some_and(|identity| enforced(shared, identity, direction));
+    let enforced = |direction| row.identity.is_some_and(|identity| enforced(&shared.tables, identity, direction));
     api::Endpoint {
         id: row.id.0,
         status: api::EndpointStatus {
@@ -137,8 +199,8 @@ fn show(shared: &Shared, row: &Endpoint) -> api::Endpoint {
 }
 
 /// A direction is enforced when nothing allows every packet of every peer.
-fn enforced(shared: &Shared, set: NumericIdentity, direction: Direction) -> bool {
+pub(crate) fn enforced(tables: &Tables, set: NumericIdentity, direction: Direction) -> bool {
     let port = PortProto::new(0, Protocol::Any);
     let key = PolicyKey { set, direction, remote: NumericIdentity::UNKNOWN, port };
-    shared.tables.policy_map.read.snapshot().get(&key).is_none()
+    tables.policy_map.read.snapshot().get(&key).is_none()
 }

@@ -32,9 +32,8 @@ impl MapUses {
             return uses.clone();
         }
         let found = datapath::dump::pressure(&mut Pinned::new(&self.root)).unwrap_or_default();
-        let name = |map: &str| format!("causeway_{}", map.to_lowercase());
         let show = |row: datapath::dump::MapUse| MapUse {
-            name: name(row.map),
+            name: row.map.to_owned(),
             entries: row.entries,
             capacity: row.capacity as usize,
         };

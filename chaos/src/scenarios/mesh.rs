@@ -9,8 +9,8 @@ use testbed::demo::service::relabel;
 use crate::judge::Touch;
 use crate::run::Run;
 
-/// How long something is away.
-const AWAY: Duration = Duration::from_secs(12);
+/// How long something is away: TCP has by then backed off to more than ten seconds.
+const AWAY: Duration = Duration::from_secs(14);
 /// Packets of before the healing may still be lost, and neighbours must be found again.
 const GRACE: Duration = Duration::from_secs(2);
 

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 
 use anyhow::Result;
-use api::{Endpoint, paths};
+use api::{Endpoint, EndpointChange, EndpointHealth, paths};
 
+use crate::output::{Form, print, time_of_day, visible};
 use crate::view::View;
 
 #[derive(clap::Args)]
@@ -22,6 +23,16 @@ enum Command {
     /// One, by number, container-id:ID, cni-attachment-id:ID:INTERFACE or pod-name:NAMESPACE:NAME
     Get {
         /// Which
+        id: String,
+    },
+    /// What happened to one, with times and reasons; of a deleted one too, by its number
+    Log {
+        /// Which, as for get
+        id: String,
+    },
+    /// How one stands, part by part; fails when it is not well
+    Health {
+        /// Which, as for get
         id: String,
     },
 }
@@ -43,8 +54,31 @@ async fn list(view: &View, command: &Command) -> Result<ExitCode> {
             let endpoint: Endpoint = view.socket.get(&format!("{}/{id}", paths::ENDPOINT)).await?;
             view.output.value(&endpoint)?;
         }
+        Command::Log { id } => {
+            let path = format!("{}/{id}/{}", paths::ENDPOINT, paths::LOG);
+            let log: Vec<EndpointChange> = view.socket.get(&path).await?;
+            view.output.list(&["TIME", "STATE", "REASON"], &log, |change| {
+                vec![time_of_day(change.time), change.state.clone(), change.reason.clone()]
+            })?;
+        }
+        Command::Health { id } => {
+            let path = format!("{}/{id}/{}", paths::ENDPOINT, paths::ENDPOINT_HEALTH);
+            let health: EndpointHealth = view.socket.get(&path).await?;
+            match view.output.output {
+                Form::Table => print(&health_text(&health))?,
+                _ => view.output.value(&health)?,
+            }
+            return Ok(if health.overall_health == "OK" { ExitCode::SUCCESS } else { ExitCode::FAILURE });
+        }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn health_text(health: &EndpointHealth) -> String {
+    let mut text = format!("Overall Health: {}\n", health.overall_health);
+    text += &format!("BPF Health:     {}\nPolicy Health:  {}\n", health.bpf, health.policy);
+    text += &format!("Connected:      {}\n", if health.connected { "yes" } else { "no" });
+    text + &health.problems.iter().map(|problem| format!("   {}\n", visible(problem))).collect::<String>()
 }
 
 fn row(endpoint: &Endpoint) -> Vec<String> {

@@ -2,7 +2,7 @@
 
 use super::{Kernel, KernelError, Pair, Result};
 use crate::{
-    MapId, pins,
+    Journal, MapId, pins,
     sys::{self, Hook},
 };
 use ebpf_abi::{ConfigCell, Plain, maps};
@@ -22,6 +22,7 @@ pub struct Pinned {
     root: PathBuf,
     maps: HashMap<MapId, OwnedFd>,
     programs: Option<PodPrograms>,
+    journal: Journal,
     policy_max: u32,
 }
 
@@ -36,11 +37,24 @@ impl Pinned {
     /// Opens the maps below `root` as they come; enough for dumps. Nothing can be attached.
     #[must_use]
     pub fn new(root: &Path) -> Self {
-        Self { root: root.to_owned(), maps: HashMap::new(), programs: None, policy_max: maps::POLICY_SET.max_entries }
+        Self {
+            root: root.to_owned(),
+            maps: HashMap::new(),
+            programs: None,
+            journal: Journal::default(),
+            policy_max: maps::POLICY_SET.max_entries,
+        }
     }
 
     pub(crate) fn with_programs(root: &Path, programs: PodPrograms, policy_max: u32) -> Self {
         Self { programs: Some(programs), policy_max, ..Self::new(root) }
+    }
+
+    /// Notes every write in this journal from now on.
+    #[must_use]
+    pub fn with_journal(mut self, journal: Journal) -> Self {
+        self.journal = journal;
+        self
     }
 
     /// The map's descriptor. `None`: a policy set that does not exist.
@@ -140,12 +154,14 @@ impl Kernel for Pinned {
     fn update(&mut self, map: MapId, rows: &[Pair]) -> Result<()> {
         // Also after a failure: some rows may be written.
         let written = self.write(map, rows);
+        self.journal.updated(map, rows, written.as_ref().err().map(ToString::to_string));
         self.raise_policy_revision(map)?;
         written
     }
 
     fn delete(&mut self, map: MapId, keys: &[Vec<u8>]) -> Result<()> {
         let erased = self.erase(map, keys);
+        self.journal.deleted(map, keys, erased.as_ref().err().map(ToString::to_string));
         self.raise_policy_revision(map)?;
         erased
     }

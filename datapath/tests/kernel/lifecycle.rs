@@ -136,6 +136,7 @@ fn the_driver_carries_rows_and_routes_into_the_kernel() {
             tables: intent.tables.clone(),
             nodes: nodes_reader,
             realized: intent.realized.clone(),
+            journal: datapath::Journal::default(),
         };
         let (status, mut changed) = tokio::sync::watch::channel(datapath::Status::default());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

@@ -1,6 +1,9 @@
 //! A backend with manners: a rate, a bound on parallel requests, a time-out on each, and a status.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
@@ -10,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    Backend, Cause, Error, Header, LeaseGrant, LeaseId, Operation, Pending, Range, RangeResult, Revision, ServerStatus,
-    Txn, TxnResult, WatchStream, core::bucket::Bucket,
+    Backend, Cause, Error, Header, LeaseGrant, LeaseId, Observed, Observer, Operation, Pending, Range, RangeResult,
+    Revision, ServerStatus, Txn, TxnResult, WatchStream, core::bucket::Bucket,
 };
 
 /// The defaults are Cilium's.
@@ -31,6 +34,7 @@ pub struct Client {
     bucket: Mutex<Bucket>,
     inflight: Semaphore,
     status: Mutex<ConnectionStatus>,
+    observer: OnceLock<Observer>,
 }
 
 /// For `causeway status` and for readers who want to say how old their data is.
@@ -72,7 +76,13 @@ impl Client {
             bucket: Mutex::new(Bucket::new(Instant::now().into_std(), options.qps)),
             inflight: Semaphore::new(permits),
             status: Mutex::default(),
+            observer: OnceLock::new(),
         })
+    }
+
+    /// Sets who hears of every request; once.
+    pub fn observe(&self, observer: Observer) {
+        let _ = self.observer.set(observer);
     }
 
     pub fn connection_status(&self) -> ConnectionStatus {
@@ -87,6 +97,7 @@ impl Client {
         request: Pending<'_, T>,
         header: impl FnOnce(&T) -> Option<Header>,
     ) -> Result<T, Error> {
+        let start = Instant::now();
         // The semaphore is never closed.
         let _permit = if limited { self.inflight.acquire().await.ok() } else { None };
         if limited {
@@ -101,6 +112,9 @@ impl Client {
             Err(_) => Err(Error::new(operation, key, Cause::Timeout(limit))),
         };
         self.status.lock().learn(Instant::now(), answer.as_ref().map(header));
+        if let Some(observer) = self.observer.get() {
+            observer(Observed { operation, key, succeeded: answer.is_ok(), took: start.elapsed() });
+        }
         answer
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use kvstore::{Event, Revision};
 
 /// Deletes by revision; a list is no witness, because it tells everything that is absent at its own revision.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(super) struct Together(BTreeMap<Revision, usize>);
 
 // === impl Together ===

@@ -119,7 +119,8 @@ impl Bed {
                     "log": store.map(|store| store.process.log().to_owned()),
                 },
                 "operator": {
-                    "netns": cluster.nodes.first().map(|node| &node.netns), "pid": self.operators.get(&cluster.name).map(Process::pid),
+                    "netns": cluster.nodes.first().map(|node| &node.netns),
+                    "pid": self.operators.get(&cluster.name).map(Process::pid),
                 },
                 "nodes": cluster.nodes.iter().map(node).collect::<Vec<_>>(),
                 "pods": self.pods.values().filter(belongs).map(pod).collect::<Vec<_>>(),
