@@ -35,6 +35,9 @@ pub(crate) struct Case {
     pub(crate) files: BTreeMap<String, Vec<u8>>,
 }
 
+/// Name, whether it has escapes, and lines.
+type Section<'a> = (String, bool, Vec<&'a str>);
+
 /// What is done.
 #[derive(Debug, PartialEq)]
 pub(crate) enum Action {
@@ -77,8 +80,8 @@ impl Case {
             accepted: Vec::new(),
             files: BTreeMap::new(),
         };
-        let mut action: Option<Action> = None;
-        let mut section: Option<(String, bool, Vec<&str>)> = None;
+        let mut action = None;
+        let mut section: Option<Section<'_>> = None;
         for line in text.lines() {
             if let Some(title) = line.strip_prefix("-- ").and_then(|rest| rest.strip_suffix(" --")) {
                 case.finish(section.take(), variables)?;
@@ -145,7 +148,7 @@ impl Case {
         self.says.is_empty() || text.lines().any(|line| self.says.iter().all(|regex| matches(regex, line)))
     }
 
-    fn finish(&mut self, section: Option<(String, bool, Vec<&str>)>, variables: &BTreeMap<&str, String>) -> Result<()> {
+    fn finish(&mut self, section: Option<Section<'_>>, variables: &BTreeMap<&str, String>) -> Result<()> {
         let Some((name, escaped, lines)) = section else { return Ok(()) };
         let text = lines.join("\n");
         let bytes = if escaped { unescape(&text)? } else { expand(&text, variables)?.into_bytes() };
