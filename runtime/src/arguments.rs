@@ -58,7 +58,7 @@ pub fn gather(
     };
     let from_environment = |name: &str| {
         let variable = |prefix: &&str| variable(prefix, name);
-        PREFIXES.iter().map(|prefix| variable(prefix)).find_map(|name| Some((environment(&name)?, format!("${name}"))))
+        PREFIXES.iter().map(variable).find_map(|name| Some((environment(&name)?, format!("${name}"))))
     };
     let value_of = |name: &str| {
         let flag = format!("--{name}");

@@ -5,7 +5,6 @@
 use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
-    path::PathBuf,
     sync::Arc,
     time::{Duration, SystemTime},
 };
@@ -58,7 +57,7 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
     let mut connection = ClientConnection::new(Arc::new(tls), name).ok()?;
     let ended = talk(&mut connection, &mut stream).err();
     let shown = shown.lock();
-    let ca_path = config.trusted_ca_file.clone().or_else(|| config.ca_file.clone()).unwrap_or_else(PathBuf::new);
+    let ca_path = config.trusted_ca_file.clone().or_else(|| config.ca_file.clone()).unwrap_or_default();
     let ca = files.ca.as_deref().map(|text| (ca_path.as_path(), text));
     if let Some(fault) = shown.fault(host, ca) {
         return Some(format!("{endpoint}: {fault}"));
