@@ -18,7 +18,7 @@ const PODS: [(&str, &str); 2] = [("east", "web-c"), ("west", "web-x")];
 pub(crate) struct Churn {
     stop: Arc<AtomicBool>,
     changes: Arc<AtomicU64>,
-    thread: std::thread::JoinHandle<Result<()>>,
+    thread: Option<std::thread::JoinHandle<Result<()>>>,
 }
 
 // === impl Churn ===
@@ -30,14 +30,28 @@ impl Churn {
         let (stop, changes) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
         let (stopped, count) = (Arc::clone(&stop), Arc::clone(&changes));
         let thread = std::thread::spawn(move || churn(&manifests, &stopped, &count));
-        Ok(Self { stop, changes, thread })
+        Ok(Self { stop, changes, thread: Some(thread) })
     }
 
     /// How many changes there were.
-    pub(crate) fn stop(self) -> Result<u64> {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the thread of changes died"))?.context("change objects")?;
+    pub(crate) fn stop(mut self) -> Result<u64> {
+        self.end()?;
         Ok(self.changes.load(Ordering::Relaxed))
+    }
+
+    fn end(&mut self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let Some(thread) = self.thread.take() else { return Ok(()) };
+        thread.join().map_err(|_| anyhow!("the thread of changes died"))?.context("change objects")
+    }
+}
+
+impl Drop for Churn {
+    fn drop(&mut self) {
+        // A scenario that failed in the middle must not leave it to the next one.
+        if let Err(error) = self.end() {
+            eprintln!("changes could not be taken back: {error:#}");
+        }
     }
 }
 

@@ -111,8 +111,11 @@ impl Process {
     pub fn is_alive(&mut self) -> bool {
         match &mut self.child {
             Some(child) => matches!(child.try_wait(), Ok(None)),
-            // A pid that another process has got by now started at another time.
-            None => start_time(self.pid) == Some(self.start_time),
+            // A pid that another process has got by now started at another time. A killed process is a zombie while its
+            // last threads end, and still has its files.
+            None => {
+                start_time(self.pid) == Some(self.start_time) || state(self.pid) == Some('Z') && threads(self.pid) > 1
+            }
         }
     }
 
@@ -194,6 +197,11 @@ impl Process {
         }
         Ok(())
     }
+}
+
+/// How many threads a process has; 1 for a zombie that is all gone, 0 when there is no such process.
+fn threads(pid: i32) -> usize {
+    std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count)
 }
 
 /// The letter that the kernel gives a process's state.

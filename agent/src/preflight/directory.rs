@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Write};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use nix::fcntl::{Flock, FlockArg};
@@ -14,6 +15,9 @@ use serde::{Deserialize, Serialize};
 
 /// Less is not worth starting with: addresses in use, endpoints and a small snapshot take as much.
 const MIN_FREE: u64 = 1 << 20;
+
+/// A killed agent lets go only when the last of its threads is gone; whoever starts it again may be faster.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// Whose data lies in a directory.
 const OWNER: &str = "owner.json";
@@ -86,7 +90,7 @@ pub(super) fn not_held(option: &str, path: &Path) -> Result<()> {
 
 /// Whether an agent answers at the socket.
 pub(super) fn not_running(socket: &Path) -> Result<()> {
-    let Ok(stream) = UnixStream::connect(socket) else { return Ok(()) };
+    let Some(stream) = linger(|| UnixStream::connect(socket).ok()) else { return Ok(()) };
     let peer = nix::sys::socket::getsockopt(&stream, nix::sys::socket::sockopt::PeerCredentials);
     let pid = peer.map_or_else(|_| "unknown".to_owned(), |peer| peer.pid().to_string());
     bail!(
@@ -152,8 +156,25 @@ fn read_owner(path: &Path) -> Result<Option<Owner>> {
     }
 }
 
-/// Who has a directory locked, from the kernel's own list.
+/// Who has a directory locked and does not let go within a moment.
 fn holder(path: &Path) -> Option<String> {
+    linger(|| lock_of(path))
+}
+
+/// What is found and is still found after [`LINGER`].
+fn linger<T>(mut look: impl FnMut() -> Option<T>) -> Option<T> {
+    let until = Instant::now() + LINGER;
+    loop {
+        let found = look()?;
+        if Instant::now() >= until {
+            return Some(found);
+        }
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+/// Who has a directory locked, from the kernel's own list.
+fn lock_of(path: &Path) -> Option<String> {
     let metadata = fs::metadata(path).ok()?;
     let (device, inode) = (metadata.dev(), metadata.ino());
     let wanted = format!("{:02x}:{:02x}:{inode}", nix::sys::stat::major(device), nix::sys::stat::minor(device));
