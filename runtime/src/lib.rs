@@ -20,7 +20,7 @@ mod time;
 pub use admin::{AdminError, serve as serve_admin};
 pub use arguments::{GatherError, Gathered, gather as gather_arguments};
 pub use config::{ConfigDirError, read_config_dir};
-pub use logging::{LogFormat, LogOptions, init as init_logging, without_passwords};
+pub use logging::{LogFormat, LogOptions, init as init_logging, replace_passwords, without_passwords};
 pub use readiness::{Readiness, Ready};
 pub use signals::terminated;
 pub use spelling::distance;

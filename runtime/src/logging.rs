@@ -19,7 +19,7 @@ use tracing_subscriber::registry::LookupSpan;
 use self::line::Line;
 use self::repeats::Repeats;
 
-pub use line::without_passwords;
+pub use line::{replace_passwords, without_passwords};
 
 /// How a process logs.
 #[derive(Debug, Clone, clap::Args)]

@@ -104,6 +104,11 @@ fn json(value: &str) -> String {
 
 /// The text with `user:password@` of every address hidden.
 pub fn without_passwords(text: &str) -> String {
+    replace_passwords(text, "REDACTED", &mut |_| {})
+}
+
+/// The text with `hidden` in place of `user:password` in every address; `found` is told each password.
+pub fn replace_passwords(text: &str, hidden: &str, found: &mut dyn FnMut(&str)) -> String {
     let mut clean = String::with_capacity(text.len());
     let mut rest = text;
     while let Some(at) = rest.find("://") {
@@ -112,8 +117,12 @@ pub fn without_passwords(text: &str) -> String {
         let end = after.find(|c: char| c.is_whitespace() || "/?#\"'<>,".contains(c)).unwrap_or(after.len());
         let (authority, tail) = after.split_at(end);
         match authority.rsplit_once('@') {
-            Some((_, host)) => {
-                clean.push_str("REDACTED@");
+            Some((user, host)) => {
+                if let Some((_, password)) = user.split_once(':') {
+                    found(password);
+                }
+                clean.push_str(hidden);
+                clean.push('@');
                 clean.push_str(host);
             }
             None => clean.push_str(authority),

@@ -79,36 +79,11 @@ fn scrub(text: &str, found: &mut dyn FnMut(&str)) -> String {
             }
             continue;
         }
-        let line = addresses(line, found);
+        let line = runtime::replace_passwords(line, GONE, found);
         let line = named(&line, found);
         clean.push_str(&encoded(&line, found));
     }
     clean
-}
-
-/// `scheme://user:password@host`.
-fn addresses(line: &str, found: &mut dyn FnMut(&str)) -> String {
-    let mut clean = String::with_capacity(line.len());
-    let mut rest = line;
-    while let Some(at) = rest.find("://") {
-        let (before, after) = rest.split_at(at + 3);
-        clean.push_str(before);
-        let end = after.find(|c: char| c.is_whitespace() || "/?#\"'<>,".contains(c)).unwrap_or(after.len());
-        let (authority, tail) = after.split_at(end);
-        match authority.rsplit_once('@') {
-            Some((user, host)) => {
-                if let Some((_, password)) = user.split_once(':') {
-                    found(password);
-                }
-                clean.push_str(GONE);
-                clean.push('@');
-                clean.push_str(host);
-            }
-            None => clean.push_str(authority),
-        }
-        rest = tail;
-    }
-    clean + rest
 }
 
 /// `name: value`, `name=value`, `"name": "value"`, `--name value`.
