@@ -9,7 +9,7 @@ use super::{members, own_dependencies};
 const RUNTIME: &str = "runtime";
 
 /// Each crate with what it may use, lowest first.
-const EDGES: [(&str, &[&str]); 27] = [
+const EDGES: [(&str, &[&str]); 28] = [
     ("model", &[]),
     ("ebpf-abi", &[]),
     ("runtime", &[]),
@@ -18,6 +18,7 @@ const EDGES: [(&str, &[&str]); 27] = [
     ("api", &["model"]),
     ("statedb", &["runtime"]),
     ("kvstore", &["runtime"]),
+    ("kvstore-server", &["runtime"]),
     ("testbed", &["ebpf-abi", "runtime", "netlink"]),
     ("wire", &["model"]),
     ("tables", &["model", "statedb"]),

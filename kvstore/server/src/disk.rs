@@ -1,0 +1,1 @@
+//! What outlives the process: the write-ahead log, checkpoints, and the files that both lie in.
