@@ -30,7 +30,7 @@ pub(crate) use data_dir::{DataDir, Recovered};
 pub(crate) use error::DiskError;
 pub(crate) use files::{Files, RealFiles, SharedFiles};
 pub(crate) use snapshot::{SnapshotReader, SnapshotSummary, SnapshotWriter, verify as verify_snapshot};
-pub(crate) use wal::{LogEntry, Replay, Vote, Wal, WalOptions};
+pub(crate) use wal::{LogEntry, Prepare, Replay, Vote, Wal, WalOptions};
 
 /// Whose data this is. Every segment, checkpoint and snapshot begins with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

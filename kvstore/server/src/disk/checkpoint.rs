@@ -115,6 +115,8 @@ impl Checkpoint {
             let path = dir.join(name);
             files.remove(&path).map_err(DiskError::io("remove", &path))?;
         }
+        // The process before this one may have died between a name and its sync; what is read is built upon.
+        files.sync_dir(dir).map_err(DiskError::io("sync", dir))?;
         let Some(newest) = names.iter().filter_map(|name| index_of(name)).max() else { return Ok(None) };
         let path = dir.join(file_name(newest));
         let file = files.open(&path, Mode::Read).map_err(DiskError::io("open", &path))?;

@@ -48,6 +48,11 @@ impl FaultyFiles {
         self.state.lock().crash();
     }
 
+    /// The process dies and the machine does not: what was written stays in its cache, synced or not.
+    pub(crate) fn kill(&self) {
+        self.state.lock().kill();
+    }
+
     /// After this many more changes (writes, syncs, names) every call fails as if the power were gone, until the crash.
     pub(crate) fn cut_power_after(&self, changes: u64) {
         self.state.lock().changes_left = Some(changes);

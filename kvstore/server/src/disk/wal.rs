@@ -64,10 +64,21 @@ pub(crate) struct Vote {
 pub(crate) struct WalOptions {
     /// Capacity of a segment. A batch that needs more gets a segment of its own size.
     pub(crate) segment_bytes: u64,
-    /// Whether the next segment is prepared by a thread, or when it is needed (for tests that count steps).
-    pub(crate) prepare_ahead: bool,
+    /// Who prepares the next segment.
+    pub(crate) prepare: Prepare,
     /// Whether batches are synced. Without it an acknowledged write does not survive a power cut.
     pub(crate) sync: bool,
+}
+
+/// Who prepares the next segment, once the active one is half full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Prepare {
+    /// A thread, so that nobody waits for it.
+    Thread,
+    /// Whoever syncs: for tests that count steps.
+    Caller,
+    /// Nobody; it is made when it is needed.
+    WhenNeeded,
 }
 
 /// The log of one member, open for appending.
@@ -111,7 +122,7 @@ struct Active {
 
 impl Default for WalOptions {
     fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, prepare_ahead: true, sync: true }
+        Self { segment_bytes: SEGMENT_BYTES, prepare: Prepare::Thread, sync: true }
     }
 }
 
@@ -177,14 +188,8 @@ impl Wal {
         let options = options.aligned();
         let mut spare = Spare::new(&files, dir, &options);
         spare.sweep()?;
-        let read = replay::read(&files, dir, after_index)?;
-        let mut file = files.open(&read.path, Mode::Write).map_err(DiskError::io("open", &read.path))?;
-        if let Some(torn) = read.torn {
-            // What is left of the torn batch goes before its number is used again, or a later crash could mix the two.
-            let zeros = vec![0; (torn.end - torn.start) as usize];
-            file.write_at(&zeros, torn.start).map_err(DiskError::io("clear the torn end of", &read.path))?;
-            file.sync_data().map_err(DiskError::io("sync", &read.path))?;
-        }
+        let mut read = replay::read(&files, dir, after_index)?;
+        let file = read.settle(&files, dir)?;
         let active = Active { file, path: read.path, header: read.header, end: read.end, last_index: read.last_index };
         let mut wal = Self {
             files,

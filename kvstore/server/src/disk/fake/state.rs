@@ -190,6 +190,10 @@ impl State {
             inode.bytes = inode.durable.clone();
         }
         self.free_nameless();
+        self.kill();
+    }
+
+    pub(super) fn kill(&mut self) {
         self.locks.clear();
         self.epoch += 1;
         self.changes_left = None;

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use crate::disk::fake::FaultyFiles;
 use crate::disk::files::{RealFiles, SharedFiles};
-use crate::disk::wal::{LogEntry, Replay, Vote, Wal, WalOptions};
+use crate::disk::wal::{LogEntry, Prepare, Replay, Vote, Wal, WalOptions};
 use crate::disk::{DiskError, Identity};
 
 pub(super) const IDENTITY: Identity = Identity { cluster_id: 0xC1, member_id: 0x3E };
 pub(super) const DIR: &str = "/wal";
 /// Eight sectors: rolling is the rule, not the exception.
-pub(super) const SMALL: WalOptions = WalOptions { segment_bytes: 4096, prepare_ahead: false, sync: true };
+pub(super) const SMALL: WalOptions = WalOptions { segment_bytes: 4096, prepare: Prepare::WhenNeeded, sync: true };
 
 /// An empty fake with a directory for a log.
 pub(super) fn fake(seed: u64) -> FaultyFiles {
@@ -84,7 +84,7 @@ fn what_was_synced_is_read_back_in_order() {
 fn log_goes_on_after_a_restart_and_on_the_real_file_system() {
     let dir = tempfile::tempdir().unwrap();
     let files: SharedFiles = Arc::new(RealFiles);
-    let options = WalOptions { segment_bytes: 16 * 1024, prepare_ahead: true, sync: true };
+    let options = WalOptions { segment_bytes: 16 * 1024, prepare: Prepare::Thread, sync: true };
     let entries: Vec<_> = (1..=300).map(|index| entry(index, 1, 300)).collect();
     let mut wal = Wal::create_with(files.clone(), dir.path(), IDENTITY, options).unwrap();
     for (round, batch) in entries.chunks(60).enumerate() {
@@ -186,7 +186,7 @@ fn full_disk_stops_the_log_only_where_it_needs_a_new_segment() {
 #[test]
 fn disk_that_fills_up_is_told_while_the_active_segment_has_room() {
     let fake = fake(1);
-    let options = WalOptions { prepare_ahead: true, ..SMALL };
+    let options = WalOptions { prepare: Prepare::Thread, ..SMALL };
     let mut wal = Wal::create_with(fake.shared(), Path::new(DIR), IDENTITY, options).unwrap();
     fake.leave_room(0);
     append_each(&mut wal, &[entry(1, 1, 1000), entry(2, 1, 700)]);

@@ -3,7 +3,6 @@
 mod assembly;
 mod tail;
 
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use super::batch::{self, BatchHeader};
@@ -40,8 +39,8 @@ pub(super) struct Read {
     pub(super) end: u64,
     pub(super) last_index: u64,
     pub(super) next_batch: u64,
-    /// What must become zeros before the next batch is written.
-    pub(super) torn: Option<Range<u64>>,
+    /// What must be written again, and synced, before anything that was read is acted on: see [`Read::settle`].
+    unsettled: (u64, Vec<u8>),
 }
 
 /// A segment that was found.
@@ -55,6 +54,8 @@ struct Found {
 /// How far a segment holds.
 #[derive(Debug)]
 struct Scanned {
+    /// Where the last batch that was taken begins.
+    last_batch: usize,
     end: usize,
     next_batch: u64,
     last_index: u64,
@@ -91,7 +92,7 @@ pub(super) fn read(files: &SharedFiles, dir: &Path, after_index: u64) -> Result<
     }
     let last = segments.pop().ok_or_else(|| DiskError::damaged(dir, 0, "it holds no segment of the log"))?;
     last.load(&mut bytes)?;
-    let Scanned { end, next_batch, last_index, flaw } = scan(&last, &bytes, &mut log)?;
+    let Scanned { last_batch, end, next_batch, last_index, flaw } = scan(&last, &bytes, &mut log)?;
     let torn = match flaw {
         Some(flaw) => tail::judge(&bytes, end, next_batch, &last.header)
             .map_err(|(offset, why)| DiskError::damaged(&last.path, offset as u64, format!("{flaw}, and {why}")))?,
@@ -100,8 +101,11 @@ pub(super) fn read(files: &SharedFiles, dir: &Path, after_index: u64) -> Result<
     let truncated = torn.is_some().then(|| (last.path.clone(), end as u64));
     let Assembly { vote, entries, .. } = log;
     let replay = Replay { identity: last.header.identity, vote, entries, truncated };
-    let torn = torn.map(|torn| torn.start as u64..torn.end as u64);
-    Ok(Read { replay, sealed, path: last.path, header: last.header, end: end as u64, last_index, next_batch, torn })
+    let mut unsettled = bytes[last_batch..end].to_vec();
+    unsettled.resize(torn.map_or(end, |torn| torn.end) - last_batch, 0);
+    let unsettled = (last_batch as u64, unsettled);
+    let (path, header, end) = (last.path, last.header, end as u64);
+    Ok(Read { replay, sealed, path, header, end, last_index, next_batch, unsettled })
 }
 
 /// The segments of one log, in order, without a gap.
@@ -143,7 +147,8 @@ fn find(files: &SharedFiles, dir: &Path) -> Result<Vec<Found>, DiskError> {
 fn scan(found: &Found, bytes: &[u8], log: &mut Assembly) -> Result<Scanned, DiskError> {
     let segment_seed = found.header.seed();
     let identity_seed = batch::identity_seed(found.header.identity);
-    let mut scanned = Scanned { end: SECTOR, next_batch: found.header.first_batch, last_index: 0, flaw: None };
+    let mut scanned =
+        Scanned { last_batch: SECTOR, end: SECTOR, next_batch: found.header.first_batch, last_index: 0, flaw: None };
     let mut records = Vec::new();
     if let Some(vote) = found.header.vote {
         log.vote(vote);
@@ -158,6 +163,7 @@ fn scan(found: &Found, bytes: &[u8], log: &mut Assembly) -> Result<Scanned, Disk
                     }
                     log.take(record).map_err(|what| DiskError::damaged(&found.path, scanned.end as u64, what))?;
                 }
+                scanned.last_batch = scanned.end;
                 scanned.end += len;
                 scanned.next_batch += 1;
             }
@@ -200,6 +206,24 @@ fn read_batch<'a>(
         return Err("is not followed by zeros up to the sector");
     }
     Ok(room)
+}
+
+// === impl Read ===
+
+impl Read {
+    /// Makes durable what was read, and opens the segment for writing.
+    ///
+    /// The last batch may have been read from the cache of the machine only: the process before this one died, or gave
+    /// up because its sync failed, and a sync that failed leaves pages that no later sync writes. So the batch is written
+    /// once more, with zeros over what is torn behind it, which else could mix with a batch of the same number.
+    pub(super) fn settle(&mut self, files: &SharedFiles, dir: &Path) -> Result<Box<dyn DiskFile>, DiskError> {
+        let mut file = files.open(&self.path, Mode::Write).map_err(DiskError::io("open", &self.path))?;
+        let (offset, bytes) = std::mem::take(&mut self.unsettled);
+        file.write_at(&bytes, offset).map_err(DiskError::io("write", &self.path))?;
+        file.sync_data().map_err(DiskError::io("sync", &self.path))?;
+        files.sync_dir(dir).map_err(DiskError::io("sync", dir))?;
+        Ok(file)
+    }
 }
 
 // === impl Found ===

@@ -7,7 +7,7 @@
 use std::path::{Path, PathBuf};
 use std::thread::JoinHandle;
 
-use super::WalOptions;
+use super::{Prepare, WalOptions};
 use crate::disk::DiskError;
 use crate::disk::files::{DiskFile, Mode, SharedFiles};
 
@@ -19,7 +19,7 @@ pub(super) struct Spare {
     path: PathBuf,
     unfinished: PathBuf,
     capacity: u64,
-    ahead: bool,
+    by: Prepare,
     state: State,
     failure: Option<DiskError>,
 }
@@ -44,7 +44,7 @@ impl Spare {
             path: dir.join("spare"),
             unfinished: dir.join("spare.tmp"),
             capacity: options.segment_bytes,
-            ahead: options.prepare_ahead,
+            by: options.prepare,
             state: State::None,
             failure: None,
         }
@@ -63,11 +63,18 @@ impl Spare {
 
     /// Starts to prepare one, unless there is one.
     pub(super) fn prepare(&mut self) {
-        if !self.ahead || !matches!(self.state, State::None) {
+        if self.by == Prepare::WhenNeeded || !matches!(self.state, State::None) {
             return;
         }
         let (files, path, unfinished, capacity) =
             (self.files.clone(), self.path.clone(), self.unfinished.clone(), self.capacity);
+        if self.by == Prepare::Caller {
+            match prepare(&files, &path, &unfinished, capacity) {
+                Ok(()) => self.state = State::Ready,
+                Err(failure) => self.failure = Some(failure),
+            }
+            return;
+        }
         let spawned = std::thread::Builder::new()
             .name("wal-spare".into())
             .spawn(move || prepare(&files, &path, &unfinished, capacity));
@@ -95,7 +102,7 @@ impl Spare {
     /// Takes a segment out of the log: it becomes the next spare's blocks if there is none, or goes. The caller syncs
     /// the directory.
     pub(super) fn recycle(&mut self, segment: &Path) -> Result<(), DiskError> {
-        if matches!(self.state, State::None) && self.ahead {
+        if matches!(self.state, State::None) && self.by != Prepare::WhenNeeded {
             self.files.rename(segment, &self.unfinished).map_err(DiskError::io("rename", segment))
         } else {
             self.files.remove(segment).map_err(DiskError::io("remove", segment))
