@@ -1,0 +1,15 @@
+//! Differential test: the same requests to etcd and to this store, and every answer compared.
+
+mod answer;
+mod coverage;
+mod differences;
+mod generate;
+mod lies;
+mod lockstep;
+mod op;
+mod peer;
+mod random;
+mod request;
+mod servers;
+mod stream;
+mod ties;

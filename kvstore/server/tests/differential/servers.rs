@@ -1,0 +1,90 @@
+//! The servers that are compared: etcd processes, and ours in this process.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Which server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An etcd of this path.
+    Etcd(PathBuf),
+}
+
+pub(crate) struct Server {
+    pub(crate) url: String,
+    running: Running,
+    _directory: tempfile::TempDir,
+}
+
+enum Running {
+    Process(Child),
+}
+
+/// etcd 3.6.16 as `cargo xtask interop` builds it.
+pub(crate) fn reference() -> Option<Kind> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let path = target.join("peers/etcd-3.6.16");
+    path.exists().then_some(Kind::Etcd(path))
+}
+
+/// Debian's etcd 3.4.
+pub(crate) fn older() -> Option<Kind> {
+    let path = PathBuf::from("/usr/bin/etcd");
+    path.exists().then_some(Kind::Etcd(path))
+}
+
+/// The reference, or a loud skip; a failure where nothing may be skipped.
+pub(crate) fn reference_for(test: &str) -> Option<Kind> {
+    let found = reference();
+    if found.is_none() {
+        println!("SKIP {test}: no target/peers/etcd-3.6.16 (cargo xtask interop builds it, with Go)");
+        assert!(std::env::var_os("CI").is_none(), "etcd 3.6.16 is missing, and in CI nothing may be skipped");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(crate) fn start(kind: &Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        match kind {
+            Kind::Etcd(path) => {
+                let url = format!("http://127.0.0.1:{}", free_port());
+                let peer = format!("http://127.0.0.1:{}", free_port());
+                let log = std::fs::File::create(directory.path().join("log")).unwrap();
+                let child = Command::new(path)
+                    .args(["--name", "t", "--log-level", "error", "--unsafe-no-fsync"])
+                    .arg("--data-dir")
+                    .arg(directory.path().join("data"))
+                    .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+                    .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+                    .args(["--initial-cluster", &format!("t={peer}")])
+                    .stdout(Stdio::null())
+                    .stderr(log)
+                    .spawn()
+                    .unwrap();
+                Self { url, running: Running::Process(child), _directory: directory }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &mut self.running {
+            Running::Process(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+        }
+    }
+}
