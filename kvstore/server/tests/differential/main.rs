@@ -11,5 +11,6 @@ mod peer;
 mod random;
 mod request;
 mod servers;
+mod shrink;
 mod stream;
 mod ties;

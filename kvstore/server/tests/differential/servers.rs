@@ -31,18 +31,21 @@ pub(crate) fn reference() -> Option<Kind> {
     path.exists().then_some(Kind::Etcd(path))
 }
 
-/// Debian's etcd 3.4.
-pub(crate) fn older() -> Option<Kind> {
-    let path = PathBuf::from("/usr/bin/etcd");
-    path.exists().then_some(Kind::Etcd(path))
-}
-
 /// The reference, or a loud skip; a failure where nothing may be skipped.
 pub(crate) fn reference_for(test: &str) -> Option<Kind> {
-    let found = reference();
+    needed(test, reference(), "no target/peers/etcd-3.6.16 (cargo xtask interop builds it, with Go)")
+}
+
+/// Debian's etcd 3.4, or a loud skip.
+pub(crate) fn older_for(test: &str) -> Option<Kind> {
+    let path = PathBuf::from("/usr/bin/etcd");
+    needed(test, path.exists().then_some(Kind::Etcd(path)), "no /usr/bin/etcd (Debian: etcd-server)")
+}
+
+fn needed(test: &str, found: Option<Kind>, missing: &str) -> Option<Kind> {
     if found.is_none() {
-        println!("SKIP {test}: no target/peers/etcd-3.6.16 (cargo xtask interop builds it, with Go)");
-        assert!(std::env::var_os("CI").is_none(), "etcd 3.6.16 is missing, and in CI nothing may be skipped");
+        println!("SKIP {test}: {missing}");
+        assert!(std::env::var_os("CI").is_none(), "{missing}, and in CI nothing may be skipped");
     }
     found
 }
