@@ -78,7 +78,7 @@ fn fields(answer: &mut Answer) -> Vec<Lie<'_>> {
             fields
         }
         Answer::Revoke(response) => in_header(&mut response.header),
-        Answer::KeepAlive(responses) => vec![("a response more or less", Box::new(|| drop(responses.pop())))],
+        Answer::KeepAlive(responses) => vec![("a response more or less", Box::new(|| responses.truncate(0)))],
         Answer::TimeToLive(response) => {
             let mut fields = in_header(&mut response.header);
             fields.push(("granted TTL", Box::new(|| response.granted_ttl += 1)));

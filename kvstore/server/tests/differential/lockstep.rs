@@ -31,6 +31,8 @@ pub(crate) struct Lockstep {
     compacted: i64,
     /// Where the living watches of each stream began.
     watches: [BTreeMap<i64, i64>; STREAMS],
+    /// Streams with a watch from before the compaction, whose end is on its way.
+    doomed: [bool; STREAMS],
     pub(crate) coverage: Coverage,
     pub(crate) liar: Option<Liar>,
 }
@@ -40,8 +42,8 @@ pub(crate) struct Lockstep {
 impl Lockstep {
     pub(crate) async fn new(reference: &str, subject: &str) -> Self {
         let (reference, subject) = tokio::join!(Peer::connect(reference), Peer::connect(subject));
-        let (watches, coverage) = Default::default();
-        Self { reference, subject, head: 1, compacted: 0, watches, coverage, liar: None }
+        let (watches, doomed, coverage) = Default::default();
+        Self { reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None }
     }
 
     /// The first operation that is answered differently, and both answers.
@@ -100,9 +102,13 @@ impl Lockstep {
     }
 
     async fn watch(&mut self, op: &Op, watch: &Watch) -> Result<(), Box<Difference>> {
+        let stream = watch.stream % STREAMS;
+        if self.doomed[stream] {
+            // The id is taken until the end has come.
+            self.settle(stream).await?;
+        }
         let (head, compacted) = (self.head, self.compacted);
         let request = self.reference.moment(head, compacted).watch(watch);
-        let stream = watch.stream % STREAMS;
         let (reference, subject) = tokio::join!(self.reference.stream(stream), self.subject.stream(stream));
         let (ours, theirs) = tokio::join!(reference.create(request.clone()), subject.create(request.clone()));
         same(&ours, &theirs)?;
@@ -112,6 +118,7 @@ impl Lockstep {
             _ => "ok".to_owned(),
         };
         self.coverage.count(op, &refusal);
+        self.doomed[stream] = (1..compacted).contains(&request.start_revision);
         if id != ALL {
             self.watches[stream].insert(id, request.start_revision);
         }
@@ -163,6 +170,7 @@ impl Lockstep {
                 return Err(silent("a progress request"));
             }
         }
+        self.doomed[stream] = false;
         let ours = std::mem::take(&mut reference.log);
         let theirs = std::mem::take(&mut subject.log);
         self.compare(stream, ours, theirs)

@@ -1,6 +1,7 @@
 //! Differential test: the same requests to etcd and to this store, and every answer compared.
 
 mod answer;
+mod cases;
 mod coverage;
 mod differences;
 mod generate;

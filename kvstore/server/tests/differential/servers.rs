@@ -36,6 +36,11 @@ pub(crate) fn reference_for(test: &str) -> Option<Kind> {
     needed(test, reference(), "no target/peers/etcd-3.6.16 (cargo xtask interop builds it, with Go)")
 }
 
+/// What is compared with the reference.
+pub(crate) fn subjects() -> Vec<Kind> {
+    Vec::new()
+}
+
 /// Debian's etcd 3.4, or a loud skip.
 pub(crate) fn older_for(test: &str) -> Option<Kind> {
     let path = PathBuf::from("/usr/bin/etcd");

@@ -15,6 +15,9 @@ impl Generator {
             let step = self.step_of(1);
             txn.success = vec![step; TOO_MANY];
         }
+        if deletes_to_the_end(&txn) {
+            keep_nothing(&mut txn);
+        }
         self.push(Op::Txn(txn));
     }
 
@@ -68,5 +71,25 @@ impl Generator {
     fn compared_rev(&mut self) -> crate::op::Rev {
         use crate::op::Rev;
         if self.chance(40) { Rev::At(0) } else { Rev::Head(-self.rng.random_range(0..40)) }
+    }
+}
+
+/// etcd does not see that a deletion up to the end of all keys overlaps a put. If that put keeps the value or lease of a
+/// key that is gone by then, etcd 3.6.16 ends with a panic: no such transaction is sent to it.
+fn deletes_to_the_end(txn: &Txn) -> bool {
+    txn.success.iter().chain(&txn.failure).any(|step| match step {
+        Step::Del(delete) => matches!(delete.end, End::FromKey | End::To(Key::Nul)),
+        Step::Sub(txn) => deletes_to_the_end(txn),
+        _ => false,
+    })
+}
+
+fn keep_nothing(txn: &mut Txn) {
+    for step in txn.success.iter_mut().chain(&mut txn.failure) {
+        match step {
+            Step::Set(put) => (put.ignore_value, put.ignore_lease) = (false, false),
+            Step::Sub(txn) => keep_nothing(txn),
+            _ => {}
+        }
     }
 }
