@@ -53,7 +53,9 @@ pub(crate) fn build() -> Result<Peers> {
             return Err(error.context("in CI nothing may be left out"));
         }
         eprintln!("peers: {error:#}");
-        eprintln!("peers: without it the store is compared with Debian's etcd 3.4 only, and stock clients are left out");
+        eprintln!(
+            "peers: without it the store is compared with Debian's etcd 3.4 only, and stock clients are left out"
+        );
         return Ok(Peers::NoGo);
     }
     let started = Instant::now();

@@ -13,5 +13,6 @@ mod random;
 mod request;
 mod servers;
 mod shrink;
+mod stock;
 mod stream;
 mod ties;

@@ -23,12 +23,21 @@ enum Running {
     Process(Child),
 }
 
-/// etcd 3.6.16 as `cargo xtask interop` builds it.
-pub(crate) fn reference() -> Option<Kind> {
+fn peer(name: &str) -> Option<PathBuf> {
     let target = std::env::var_os("CARGO_TARGET_DIR")
         .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
-    let path = target.join("peers/etcd-3.6.16");
-    path.exists().then_some(Kind::Etcd(path))
+    let path = target.join("peers").join(name);
+    path.exists().then_some(path)
+}
+
+/// etcd 3.6.16 as `cargo xtask interop` builds it.
+pub(crate) fn reference() -> Option<Kind> {
+    peer("etcd-3.6.16").map(Kind::Etcd)
+}
+
+/// A binary that `cargo xtask interop` builds, or a loud skip.
+pub(crate) fn peer_for(test: &str, name: &str) -> Option<PathBuf> {
+    needed(test, peer(name), &format!("no target/peers/{name} (cargo xtask interop builds it, with Go)"))
 }
 
 /// The reference, or a loud skip; a failure where nothing may be skipped.
@@ -47,7 +56,7 @@ pub(crate) fn older_for(test: &str) -> Option<Kind> {
     needed(test, path.exists().then_some(Kind::Etcd(path)), "no /usr/bin/etcd (Debian: etcd-server)")
 }
 
-fn needed(test: &str, found: Option<Kind>, missing: &str) -> Option<Kind> {
+fn needed<T>(test: &str, found: Option<T>, missing: &str) -> Option<T> {
     if found.is_none() {
         println!("SKIP {test}: {missing}");
         assert!(std::env::var_os("CI").is_none(), "{missing}, and in CI nothing may be skipped");

@@ -1,0 +1,37 @@
+//! Stock clients against etcd and against ours: etcdctl, and Go's clientv3 with its concurrency package.
+
+use std::process::Command;
+
+use crate::servers::{self, Server};
+
+#[test]
+fn stock_etcd_clients_find_what_they_expect() {
+    let test = "stock_etcd_clients_find_what_they_expect";
+    let Some(clients) = servers::peer_for(test, "interop-etcd") else { return };
+    let Some(etcdctl) = servers::peer_for(test, "etcdctl") else { return };
+    for kind in servers::reference_for(test).into_iter().chain(servers::subjects()) {
+        let server = Server::start(&kind);
+        let output = Command::new(&clients)
+            .args(["-endpoint", &server.url, "-etcdctl"])
+            .arg(&etcdctl)
+            .output()
+            .expect("the stock clients start");
+        let printed = String::from_utf8_lossy(&output.stdout);
+        println!("{kind:?}\n{printed}");
+        assert!(output.status.success(), "{kind:?}:\n{printed}{}", String::from_utf8_lossy(&output.stderr));
+    }
+}
+
+/// The twin: against nobody every check fails.
+#[test]
+fn stock_clients_notice_that_there_is_no_server() {
+    let Some(clients) = servers::peer_for("stock_clients_notice_that_there_is_no_server", "interop-etcd") else {
+        return;
+    };
+    let output = Command::new(&clients).args(["-endpoint", "http://127.0.0.1:1", "-only", "txn"]).output().unwrap();
+    let printed = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        !output.status.success() && printed.contains("1 checks of stock clients, 1 things seen, 1 failed"),
+        "{printed}"
+    );
+}
