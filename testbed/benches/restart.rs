@@ -77,13 +77,19 @@ fn resident(pid: i32) -> Result<f64> {
 /// West's store gets endpoints as if its nodes had them.
 fn fill(bed: &Bed) -> Result<()> {
     let cluster = bed.cluster("west")?;
-    let (store, host) = (bed.stores["west"].endpoint.clone(), cluster.nodes[0].ipv4);
+    let (store, host) = (bed.stores["west"].endpoint.clone(), "192.168.240.99");
     let netns = netlink::Namespace::open(&cluster.nodes[0].netns)?;
     let first_identity = (cluster.id << 16) + 20_000;
     netns.enter(|| {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         runtime.block_on(async {
             let mut client = Client::connect([&store], None).await.context("reach etcd")?;
+            // Addresses count only within what a node of their cluster declares.
+            let node = format!(
+                r#"{{"Name":"bench","Cluster":"west","IPAddresses":[{{"Type":"InternalIP","IP":"{host}"}}],"IPv4AllocCIDR":{{"IP":"10.128.0.0","Mask":"//8AAA=="}},"ClusterID":{},"Source":"local"}}"#,
+                cluster.id
+            );
+            client.put("cilium/state/nodes/v1/west/bench", node, None).await.context("put the node")?;
             let identities = (0..IDENTITIES).map(|number| {
                 let labels = format!(
                     "k8s:app=bench-{number};k8s:io.cilium.k8s.policy.cluster=west;k8s:io.kubernetes.pod.namespace=demo;"
@@ -91,7 +97,7 @@ fn fill(bed: &Bed) -> Result<()> {
                 (format!("cilium/state/identities/v1/id/{}", first_identity + number), labels)
             });
             let ips = (0..ENDPOINTS).map(|number| {
-                // 10.128.0.0/9 belongs to nobody else here.
+                // 10.128.0.0/16 belongs to nobody else here.
                 let ip = std::net::Ipv4Addr::from(0x0a80_0000 + number);
                 let identity = first_identity + number % IDENTITIES;
                 let value = format!(

@@ -10,5 +10,6 @@
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
 //! every request that waits. The edge turns bytes into requests and back.
 
+mod core;
 mod disk;
 pub mod pb;

@@ -1,0 +1,243 @@
+//! What can be asked of the core, and how each question begins.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use prost::Message;
+
+use super::{
+    Core, Failure, Job, MAX_PENDING, Pending, Token,
+    entry::{Entry, Kind},
+    hash::HashJob,
+    state::{self, RangeJob, Step, Write},
+};
+use crate::pb::etcdserverpb as pb;
+
+/// A question with one answer. Writes carry the request's bytes as they came.
+#[derive(Debug)]
+pub(crate) enum Request {
+    Range(pb::RangeRequest),
+    Put(pb::PutRequest, Bytes),
+    DeleteRange(pb::DeleteRangeRequest, Bytes),
+    Txn(pb::TxnRequest, Bytes),
+    Compact(pb::CompactionRequest, Bytes),
+    /// The id was chosen, when the client asked for any.
+    LeaseGrant { id: i64, ttl_secs: i64, raw: Bytes },
+    LeaseRevoke(i64, Bytes),
+    LeaseKeepAlive(i64),
+    LeaseTimeToLive(pb::LeaseTimeToLiveRequest),
+    LeaseLeases,
+    Alarm(pb::AlarmRequest, Bytes),
+    HashKv { revision: i64 },
+    /// What cannot be told before everything acknowledged so far is applied: answered with a header.
+    Barrier,
+}
+
+/// A question that waits for a read index.
+#[derive(Debug)]
+pub(crate) enum Read {
+    Range(pb::RangeRequest),
+    Txn(pb::TxnRequest, Bytes),
+    Barrier,
+}
+
+/// What happens on a watch stream.
+#[derive(Debug)]
+pub(crate) enum StreamRequest {
+    Open,
+    Create(pb::WatchCreateRequest),
+    Cancel(i64),
+    Progress,
+    /// Its reader is behind.
+    Full,
+    /// Its reader has read.
+    Ready,
+    Close,
+}
+
+// === impl Core ===
+
+impl Core {
+    pub(crate) fn handle_request(&mut self, now: Instant, token: Token, request: Request) {
+        if let Err(failure) = self.begin(now, token, request) {
+            self.answer(token, Err(failure));
+        }
+    }
+
+    fn begin(&mut self, now: Instant, token: Token, request: Request) -> Result<(), Failure> {
+        match request {
+            Request::Range(range) => {
+                state::check_range(&range)?;
+                if range.serializable { self.range(token, range) } else { self.read(token, Read::Range(range)) }
+            }
+            Request::Put(put, raw) => {
+                state::check_put(&put)?;
+                self.fits(&raw)?;
+                self.check_quota(raw.len())?;
+                self.propose(token, (Kind::Put, 0, raw), Write::Put(put))
+            }
+            Request::DeleteRange(delete, raw) => {
+                state::check_delete(&delete)?;
+                self.fits(&raw)?;
+                self.propose(token, (Kind::DeleteRange, 0, raw), Write::DeleteRange(delete))
+            }
+            Request::Txn(txn, raw) => {
+                state::check_txn(&txn, self.limits.max_txn_ops)?;
+                if state::is_read_only(&txn) && state::is_serializable(&txn) {
+                    return self.txn(token, txn, raw);
+                }
+                // A transaction that writes nothing is a read: it goes through the log only if, at its read index, it
+                // turns out to write.
+                if self.state.would_only_read(&txn) { self.read(token, Read::Txn(txn, raw)) } else { self.propose_txn(token, txn, raw) }
+            }
+            Request::Compact(compact, raw) => {
+                let physical = compact.physical;
+                self.fits(&raw)?;
+                self.propose_with((token, physical), (Kind::Compact, 0, raw), Write::Compact(compact))
+            }
+            Request::LeaseGrant { id, ttl_secs, raw } => {
+                self.check_quota(raw.len())?;
+                self.propose(token, (Kind::LeaseGrant, id, raw), Write::LeaseGrant { id, ttl_secs })
+            }
+            Request::LeaseRevoke(id, raw) => self.propose(token, (Kind::LeaseRevoke, 0, raw), Write::LeaseRevoke(id)),
+            Request::LeaseKeepAlive(id) => {
+                self.lead()?;
+                let header = Some(self.header().message());
+                let ttl = self.state.leases.keep_alive(now, id).unwrap_or(0);
+                self.tell(token, &pb::LeaseKeepAliveResponse { header, id, ttl })
+            }
+            Request::LeaseTimeToLive(asked) => {
+                self.lead()?;
+                let response = self.time_to_live(now, &asked);
+                self.tell(token, &response)
+            }
+            Request::LeaseLeases => {
+                self.lead()?;
+                let leases = self.state.leases.ids().map(|id| pb::LeaseStatus { id }).collect();
+                self.tell(token, &pb::LeaseLeasesResponse { header: Some(self.header().message()), leases })
+            }
+            Request::Alarm(alarm, raw) => self.propose(token, (Kind::Alarm, 0, raw), Write::Alarm(alarm)),
+            Request::HashKv { revision } => {
+                let revision = self.state.store.reads_at(revision, self.state.store.revision())?;
+                let job = HashJob::new(&self.state, revision);
+                self.jobs.push_back((token, Job::Hash(job)));
+                Ok(())
+            }
+            Request::Barrier => self.read(token, Read::Barrier),
+        }
+    }
+
+    /// Answers a read whose time has come.
+    pub(super) fn answer_read(&mut self, token: Token, read: Read) {
+        let begun = match read {
+            Read::Range(range) => self.range(token, range),
+            Read::Txn(txn, raw) => self.txn(token, txn, raw),
+            Read::Barrier => self.tell(token, &pb::MemberListResponse {
+                header: Some(self.header().message()),
+                members: Vec::new(),
+            }),
+        };
+        if let Err(failure) = begun {
+            self.answer(token, Err(failure));
+        }
+    }
+
+    fn range(&mut self, token: Token, range: pb::RangeRequest) -> Result<(), Failure> {
+        match RangeJob::begin(&self.state.store, range, self.header())? {
+            Step::Done(answer) => self.answer(token, Ok(answer)),
+            Step::Again(job) => self.jobs.push_back((token, Job::Range(job))),
+        }
+        Ok(())
+    }
+
+    fn txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
+        match self.state.read_txn(&txn, self.consensus.term()) {
+            Some(response) => self.tell(token, &response?),
+            None => self.propose_txn(token, txn, raw),
+        }
+    }
+
+    fn propose_txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
+        self.fits(&raw)?;
+        if state::puts(&txn) {
+            self.check_quota(raw.len())?;
+        }
+        self.propose(token, (Kind::Txn, 0, raw), Write::Txn(txn))
+    }
+
+    fn read(&mut self, token: Token, read: Read) -> Result<(), Failure> {
+        self.reads.push((token, read));
+        self.consensus.want_read();
+        Ok(())
+    }
+
+    fn propose(&mut self, token: Token, entry: (Kind, i64, Bytes), write: Write) -> Result<(), Failure> {
+        self.propose_with((token, false), entry, write)
+    }
+
+    fn propose_with(
+        &mut self,
+        (token, physical): (Token, bool),
+        (kind, chosen, request): (Kind, i64, Bytes),
+        write: Write,
+    ) -> Result<(), Failure> {
+        if self.pending.len() >= MAX_PENDING {
+            return Err(Failure::TooManyRequests);
+        }
+        let id = self.boot.wrapping_add(token.0);
+        let entry = Entry { kind, id, auth_revision: 0, chosen, principal: String::new(), request };
+        if !self.consensus.propose(entry.encode()) {
+            return Err(Failure::NoLeader);
+        }
+        self.pending.insert(id, Pending { token: Some(token), write, physical });
+        Ok(())
+    }
+
+    fn time_to_live(&self, now: Instant, asked: &pb::LeaseTimeToLiveRequest) -> pb::LeaseTimeToLiveResponse {
+        let header = Some(self.header().message());
+        let Some(standing) = self.state.leases.standing(now, asked.id) else {
+            return pb::LeaseTimeToLiveResponse { header, id: asked.id, ttl: -1, ..Default::default() };
+        };
+        let mut keys: Vec<Bytes> = Vec::new();
+        if asked.keys {
+            keys.extend(self.state.leases.keys(asked.id).map(|key| Bytes::copy_from_slice(self.state.store.name(key))));
+            keys.sort_unstable();
+        }
+        let (ttl, granted_ttl) = (standing.left_secs, standing.granted_secs);
+        pb::LeaseTimeToLiveResponse { header, id: asked.id, ttl, granted_ttl, keys }
+    }
+
+    fn tell(&mut self, token: Token, message: &impl Message) -> Result<(), Failure> {
+        self.answer(token, Ok(message.encode_to_vec().into()));
+        Ok(())
+    }
+
+    fn lead(&self) -> Result<(), Failure> {
+        if self.consensus.is_leader() { Ok(()) } else { Err(Failure::NoLeader) }
+    }
+
+    fn fits(&self, raw: &Bytes) -> Result<(), Failure> {
+        if raw.len() > self.limits.max_request_bytes { Err(Failure::TooLarge) } else { Ok(()) }
+    }
+
+    /// Whether this much more may be stored. The first refusal raises the alarm, which the log then enforces.
+    fn check_quota(&mut self, bytes: usize) -> Result<(), Failure> {
+        if self.state.alarms.iter().any(|(kind, _)| *kind == state::NO_SPACE) {
+            return Err(Failure::NoSpace);
+        }
+        if self.state.size() + bytes as u64 <= self.limits.quota_bytes {
+            self.space_alarmed = false;
+            return Ok(());
+        }
+        if !self.space_alarmed {
+            let alarm = pb::AlarmRequest {
+                action: pb::alarm_request::AlarmAction::Activate as i32,
+                member_id: self.state.member,
+                alarm: state::NO_SPACE,
+            };
+            let raw = alarm.encode_to_vec().into();
+            self.space_alarmed = self.propose_own((Kind::Alarm, 0, raw), Write::Alarm(alarm));
+        }
+        Err(Failure::NoSpace)
+    }
+}

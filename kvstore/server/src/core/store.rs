@@ -1,0 +1,100 @@
+//! Keys and values at every revision that may still be asked for.
+//!
+//! ```text
+//!  Index (keys in order, counted) ─> Keys (name, newest version) ─> Versions (chains, and a log by revision)
+//! ```
+//! A write belongs to a revision; a revision is written by one transaction. Reads say at which revision they read.
+//! Compaction forgets versions that no read at or after its revision can see, a slice at a time.
+
+mod arena;
+mod bytes_slab;
+mod compact;
+mod index;
+mod keys;
+mod load;
+mod read;
+mod versions;
+mod write;
+
+#[cfg(test)]
+mod tests;
+
+use index::Index;
+use keys::Keys;
+use versions::Versions;
+
+pub(crate) use keys::KeyId;
+pub(crate) use load::{KeyDump, VersionDump};
+pub(crate) use read::{Kv, Order, Page, Select};
+pub(crate) use write::Change;
+
+use super::{failure::Failure, span::Span};
+
+#[derive(Debug)]
+pub(crate) struct Store {
+    keys: Keys,
+    versions: Versions,
+    index: Index,
+    revision: i64,
+    compacted: i64,
+    /// Compaction has forgotten what is before this.
+    swept: i64,
+    /// While a checkpoint is written nothing is forgotten.
+    held: bool,
+    /// Accounted bytes of all that is stored.
+    size: u64,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(crate) fn new() -> Self {
+        Self {
+            keys: Keys::new(),
+            versions: Versions::new(),
+            index: Index::new(),
+            revision: 1,
+            compacted: 0,
+            swept: 0,
+            held: false,
+            size: 0,
+        }
+    }
+
+    pub(crate) fn revision(&self) -> i64 {
+        self.revision
+    }
+
+    pub(crate) fn compacted(&self) -> i64 {
+        self.compacted
+    }
+
+    /// Accounted bytes: keys, values, history and index.
+    pub(crate) fn size(&self) -> u64 {
+        self.size
+    }
+
+    pub(crate) fn key_count(&self) -> u64 {
+        self.index.live(&self.keys)
+    }
+
+    pub(crate) fn version_count(&self) -> usize {
+        self.versions.len()
+    }
+
+    /// The revision that a request for `asked` reads at.
+    ///
+    /// # Errors
+    /// When it is not there yet, or no longer.
+    pub(crate) fn reads_at(&self, asked: i64, current: i64) -> Result<i64, Failure> {
+        if asked > current {
+            return Err(Failure::FutureRevision);
+        }
+        let revision = if asked <= 0 { current } else { asked };
+        if revision < self.compacted { Err(Failure::Compacted) } else { Ok(revision) }
+    }
+
+    fn names<'a>(&'a self, span: &'a Span) -> impl Iterator<Item = KeyId> + 'a {
+        self.index.from(&self.keys, span.start()).take_while(|id| span.reaches(self.keys.spell(*id)))
+    }
+}

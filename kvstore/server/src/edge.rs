@@ -1,0 +1,18 @@
+//! The server's sockets: gRPC over HTTP/2, and the small HTTP/1 pages, on the same ports.
+//!
+//! Deliberately absent: any state. A request is decoded, asked of the driver, and its answer is sent as it comes.
+
+mod codec;
+mod connection;
+mod grpc;
+mod health;
+mod listener;
+mod maintenance;
+mod outbox;
+mod pages;
+mod unary;
+mod watch;
+
+pub(crate) use connection::{Served, serve};
+pub(crate) use listener::{ListenError, Listener};
+pub(crate) use outbox::Outbox;

@@ -1,0 +1,83 @@
+//! Where clients come in: a TCP address, or a Unix socket.
+
+use std::{io, net::SocketAddr, path::PathBuf, pin::Pin};
+
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::{TcpListener, UnixListener},
+};
+
+pub(super) trait Socket: AsyncRead + AsyncWrite + Send {}
+impl<T: AsyncRead + AsyncWrite + Send> Socket for T {}
+
+#[derive(Debug)]
+pub(crate) enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener, PathBuf),
+}
+
+/// A URL that cannot be listened on.
+#[derive(Debug, thiserror::Error)]
+pub enum ListenError {
+    #[error("cannot listen on {url:?}: {rule}")]
+    Url { url: String, rule: &'static str },
+    #[error("cannot listen on {url}: {source}; choose another with --listen-client-urls")]
+    Bind { url: String, source: io::Error },
+    #[error("cannot listen on {url}: another server answers there")]
+    Taken { url: String },
+}
+
+// === impl Listener ===
+
+impl Listener {
+    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`.
+    ///
+    /// # Errors
+    /// When the URL is something else, or the place is taken.
+    pub(crate) async fn bind(url: &str) -> Result<Self, ListenError> {
+        let refuse = |rule| ListenError::Url { url: url.to_owned(), rule };
+        let failed = |source| ListenError::Bind { url: url.to_owned(), source };
+        if let Some(path) = url.strip_prefix("unix://") {
+            let path = PathBuf::from(path);
+            if path.as_os_str().is_empty() {
+                return Err(refuse("a Unix socket is given as unix:///path/to/socket"));
+            }
+            if tokio::net::UnixStream::connect(&path).await.is_ok() {
+                return Err(ListenError::Taken { url: url.to_owned() });
+            }
+            // Nobody answers there: a socket that is left is of a process that is gone.
+            std::fs::remove_file(&path).or_else(|error| match error.kind() {
+                io::ErrorKind::NotFound => Ok(()),
+                _ => Err(failed(error)),
+            })?;
+            return Ok(Self::Unix(UnixListener::bind(&path).map_err(failed)?, path));
+        }
+        if url.starts_with("https://") {
+            return Err(refuse("TLS is not built yet; use http:// on loopback, or unix://"));
+        }
+        let address = url.strip_prefix("http://").ok_or_else(|| refuse("it must begin with http:// or unix://"))?;
+        let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
+        let address: SocketAddr =
+            address.parse().map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
+        Ok(Self::Tcp(TcpListener::bind(address).await.map_err(failed)?))
+    }
+
+    /// The URL at which clients reach it.
+    pub(crate) fn url(&self) -> String {
+        match self {
+            Self::Tcp(listener) => listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default(),
+            Self::Unix(_, path) => format!("unix://{}", path.display()),
+        }
+    }
+
+    pub(super) async fn accept(&self) -> io::Result<Pin<Box<dyn Socket>>> {
+        Ok(match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Box::pin(stream)
+            }
+            Self::Unix(listener, _) => Box::pin(listener.accept().await?.0),
+        })
+    }
+}

@@ -1,0 +1,89 @@
+//! What operators ask: members, the state of the store, a copy of it.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use prost::Message as _;
+use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
+use tonic::{Request, Response, Status};
+
+use super::{Served, codec::Message, grpc::status};
+use crate::{
+    core::{Failure, Request as Ask},
+    pb::etcdserverpb as pb,
+};
+
+/// Parts of a snapshot that wait for the client.
+const PARTS: usize = 4;
+
+pub(super) struct Snapshotting(pub(super) Served);
+
+async fn header(served: &Served) -> Result<Option<pb::ResponseHeader>, Status> {
+    let answer = served.handle.ask(Ask::Header).await.map_err(status)?;
+    header_of(&answer)
+}
+
+fn header_of(answer: &Bytes) -> Result<Option<pb::ResponseHeader>, Status> {
+    let answer = pb::MemberListResponse::decode(answer.clone()).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(answer.header)
+}
+
+/// A linearizable list waits until everything acknowledged before is applied.
+pub(super) async fn members(served: &Served, request: pb::MemberListRequest) -> Result<Bytes, Status> {
+    let header = if request.linearizable {
+        header_of(&served.handle.ask(Ask::Barrier).await.map_err(status)?)?
+    } else {
+        header(served).await?
+    };
+    let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
+    let members = vec![served.shared.member.clone()];
+    Ok(pb::MemberListResponse { header, members }.encode_to_vec().into())
+}
+
+/// Memory is reused in place, so there is nothing to move.
+pub(super) async fn defragment(served: &Served) -> Result<Bytes, Status> {
+    let header = header(served).await?;
+    tracing::info!("defragment was asked for: slots of deleted versions are reused in place, nothing is moved");
+    Ok(pb::DefragmentResponse { header }.encode_to_vec().into())
+}
+
+/// Of everything at the current revision.
+pub(super) async fn hash(served: &Served) -> Result<Bytes, Status> {
+    let answer = served.handle.ask(Ask::HashKv { revision: 0 }).await.map_err(status)?;
+    let hash = pb::HashKvResponse::decode(answer).map_err(|error| Status::internal(error.to_string()))?;
+    Ok(pb::HashResponse { header: hash.header, hash: hash.hash }.encode_to_vec().into())
+}
+
+pub(super) async fn auth_status(served: &Served) -> Result<Bytes, Status> {
+    let header = header(served).await?;
+    Ok(pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 }.encode_to_vec().into())
+}
+
+impl tower_service::Service<Request<Bytes>> for Snapshotting {
+    type Response = Response<Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>>;
+    type Error = Status;
+    type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
+
+    fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn call(&mut self, _: Request<Bytes>) -> Self::Future {
+        let served = self.0.clone();
+        Box::pin(async move {
+            let header = header(&served).await?;
+            let (sender, parts) = tokio::sync::mpsc::channel(PARTS);
+            served.handle.snapshot(sender);
+            let version = crate::status::ETCD_VERSION.to_owned();
+            let parts = ReceiverStream::new(parts).map(move |part: Result<(Bytes, u64), Failure>| {
+                let (blob, remaining_bytes) = part.map_err(status)?;
+                let part = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob, version: version.clone() };
+                Ok(Message::Whole(part.encode_to_vec().into()))
+            });
+            Ok(Response::new(Box::pin(parts) as Pin<Box<dyn Stream<Item = _> + Send>>))
+        })
+    }
+}

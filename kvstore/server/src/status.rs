@@ -1,0 +1,63 @@
+//! What the edge shows of the store without asking the driver.
+
+use std::{
+    sync::atomic::{AtomicBool, AtomicU64, Ordering},
+    time::Duration,
+};
+
+use runtime::Tasks;
+
+use crate::{core::Core, metrics::Metrics, pb::etcdserverpb::Member};
+
+/// The version of etcd whose API this is: clients choose by it what they may ask.
+pub const ETCD_VERSION: &str = "3.6.16";
+const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+/// etcd's bound for the read of a health check: the election time-out and five seconds.
+pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(6);
+
+pub(crate) struct Shared {
+    leader: AtomicU64,
+    full: AtomicBool,
+    pub(crate) max_request_bytes: usize,
+    pub(crate) member: Member,
+    pub(crate) metrics: Metrics,
+    pub(crate) tasks: Tasks,
+}
+
+// === impl Shared ===
+
+impl Shared {
+    pub(crate) fn new(member: Member, max_request_bytes: usize, tasks: Tasks) -> Self {
+        Self {
+            leader: AtomicU64::new(0),
+            full: AtomicBool::new(false),
+            max_request_bytes,
+            member,
+            metrics: Metrics::new(),
+            tasks,
+        }
+    }
+
+    pub(crate) fn has_leader(&self) -> bool {
+        self.leader.load(Ordering::Relaxed) != 0
+    }
+
+    /// Its quota is used up.
+    pub(crate) fn is_full(&self) -> bool {
+        self.full.load(Ordering::Relaxed)
+    }
+
+    /// Takes over what changed: the driver does so each tick.
+    pub(crate) fn observe(&self, core: &Core, segments: usize) {
+        self.leader.store(core.consensus().leader(), Ordering::Relaxed);
+        self.full.store(core.is_full(), Ordering::Relaxed);
+        self.metrics.observe(core, segments);
+    }
+}
+
+pub(crate) fn version_json() -> String {
+    format!(
+        r#"{{"etcdserver":"{ETCD_VERSION}","etcdcluster":"{ETCD_CLUSTER_VERSION}","storage":"{ETCD_CLUSTER_VERSION}","causeway":"{}"}}"#,
+        env!("CARGO_PKG_VERSION")
+    )
+}
