@@ -40,8 +40,8 @@ use hash::HashJob;
 use state::{RangeJob, State, Write};
 use watch::Hub;
 
-pub use failure::{Code, Failure};
 pub(crate) use encode::{varint, varint_len};
+pub use failure::{Code, Failure};
 pub(crate) use request::{Read, Request, StreamRequest};
 pub(crate) use turn::Turn;
 pub use watch::{Outgoing, StreamId};

@@ -95,7 +95,9 @@ struct VersionRow {
 pub(crate) enum CheckpointError {
     #[error("the checkpoint has no head")]
     NoHead,
-    #[error("the checkpoint's contents have format {0}, and this version reads format {FORMAT}: run the version that wrote it")]
+    #[error(
+        "the checkpoint's contents have format {0}, and this version reads format {FORMAT}: run the version that wrote it"
+    )]
     Format(u32),
     #[error("the checkpoint's {what} do not decode")]
     Decode { what: &'static str, source: prost::DecodeError },
@@ -167,8 +169,7 @@ pub(crate) fn load<E: From<CheckpointError>>(
     let mut last = Bytes::new();
     let keys = frames.map_while(|frame| {
         let keys = frame.and_then(|frame| {
-            Keys::decode(Bytes::from(frame))
-                .map_err(|source| CheckpointError::Decode { what: "keys", source }.into())
+            Keys::decode(Bytes::from(frame)).map_err(|source| CheckpointError::Decode { what: "keys", source }.into())
         });
         match keys {
             Ok(keys) => Some(keys.keys),

@@ -5,11 +5,11 @@
 
 use std::ops::RangeInclusive;
 
-use rand::{Rng, SeedableRng, rngs::SmallRng};
 use raft::{
     Config, RawNode, StateRole,
     eraftpb::{EntryType, HardState},
 };
+use rand::{Rng, SeedableRng, rngs::SmallRng};
 
 use super::raft_log::RaftLog;
 
@@ -152,10 +152,8 @@ impl Consensus {
         let mut committed = ready.take_committed_entries();
         let mut light = self.node.advance(ready);
         committed.extend(light.take_committed_entries());
-        let entries = committed
-            .iter()
-            .map(|entry| (entry.index, entry.entry_type() == EntryType::EntryNormal))
-            .collect();
+        let entries =
+            committed.iter().map(|entry| (entry.index, entry.entry_type() == EntryType::EntryNormal)).collect();
         Agreed { entries, read_at }
     }
 }

@@ -64,7 +64,9 @@ pub enum Failure {
     MemberNotFound,
     #[error("etcdserver: can only promote a learner member")]
     NotLearner,
-    #[error("etcdserver: this store has one member, and a change of members needs several members, which it does not have yet")]
+    #[error(
+        "etcdserver: this store has one member, and a change of members needs several members, which it does not have yet"
+    )]
     NeedsSeveralMembers,
     #[error("etcdserver: this store does not have this request yet")]
     NotBuilt,

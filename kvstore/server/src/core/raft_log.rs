@@ -79,7 +79,12 @@ impl Storage for RaftLog {
             return Ok(whole);
         }
         Ok(held
-            .map(|entry| Entry { entry_type: entry.entry_type, term: entry.term, index: entry.index, ..Entry::default() })
+            .map(|entry| Entry {
+                entry_type: entry.entry_type,
+                term: entry.term,
+                index: entry.index,
+                ..Entry::default()
+            })
             .collect())
     }
 

@@ -22,13 +22,19 @@ pub(crate) enum Request {
     Txn(pb::TxnRequest, Bytes),
     Compact(pb::CompactionRequest, Bytes),
     /// The id was chosen, when the client asked for any.
-    LeaseGrant { id: i64, ttl_secs: i64, raw: Bytes },
+    LeaseGrant {
+        id: i64,
+        ttl_secs: i64,
+        raw: Bytes,
+    },
     LeaseRevoke(i64, Bytes),
     LeaseKeepAlive(i64),
     LeaseTimeToLive(pb::LeaseTimeToLiveRequest),
     LeaseLeases,
     Alarm(pb::AlarmRequest, Bytes),
-    HashKv { revision: i64 },
+    HashKv {
+        revision: i64,
+    },
     /// What cannot be told before everything acknowledged so far is applied: answered with a header.
     Barrier,
 }
@@ -88,7 +94,11 @@ impl Core {
                 }
                 // A transaction that writes nothing is a read: it goes through the log only if, at its read index, it
                 // turns out to write.
-                if self.state.would_only_read(&txn) { self.read(token, Read::Txn(txn, raw)) } else { self.propose_txn(token, txn, raw) }
+                if self.state.would_only_read(&txn) {
+                    self.read(token, Read::Txn(txn, raw))
+                } else {
+                    self.propose_txn(token, txn, raw)
+                }
             }
             Request::Compact(compact, raw) => {
                 let physical = compact.physical;
@@ -132,10 +142,9 @@ impl Core {
         let begun = match read {
             Read::Range(range) => self.range(token, range),
             Read::Txn(txn, raw) => self.txn(token, txn, raw),
-            Read::Barrier => self.tell(token, &pb::MemberListResponse {
-                header: Some(self.header().message()),
-                members: Vec::new(),
-            }),
+            Read::Barrier => {
+                self.tell(token, &pb::MemberListResponse { header: Some(self.header().message()), members: Vec::new() })
+            }
         };
         if let Err(failure) = begun {
             self.answer(token, Err(failure));

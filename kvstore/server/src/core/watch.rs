@@ -177,13 +177,17 @@ impl Hub {
             None
         };
         if let Some(reason) = refusal {
-            self.say(stream, NO_WATCH, pb::WatchResponse {
-                created: true,
-                canceled: true,
-                cancel_reason: reason.to_owned(),
-                header: Some(header.message()),
-                ..Default::default()
-            });
+            self.say(
+                stream,
+                NO_WATCH,
+                pb::WatchResponse {
+                    created: true,
+                    canceled: true,
+                    cancel_reason: reason.to_owned(),
+                    header: Some(header.message()),
+                    ..Default::default()
+                },
+            );
             return;
         }
         let id = self.number(stream, request.watch_id);
@@ -205,11 +209,7 @@ impl Hub {
         if let Some(row) = self.streams.get_mut(&stream) {
             row.watches.insert(id, Watch { group, place, notify: request.progress_notify, quiet: true });
         }
-        self.say(
-            stream,
-            id,
-            pb::WatchResponse { created: true, header: Some(header.message()), ..Default::default() },
-        );
+        self.say(stream, id, pb::WatchResponse { created: true, header: Some(header.message()), ..Default::default() });
     }
 
     pub(crate) fn cancel(&mut self, stream: StreamId, id: i64, header: Header) {

@@ -56,13 +56,18 @@ impl Coverage {
     /// The listed pairs that were met less often than they must in so many operations.
     pub(crate) fn missing(&self) -> Vec<String> {
         // 50 in a full run of 200,000.
-        let bound = (50 * self.operations / 200_000).max(1);
-        let count = |row: &required::Row| {
-            let key = (row.0, row.1.to_owned(), row.2.to_owned());
-            self.counts.get(&key).copied().unwrap_or(0)
-        };
-        let rare = required::ROWS.iter().map(|row| (row, count(row))).filter(|(_, count)| *count < bound);
-        rare.map(|(row, count)| format!("{} / {} / {}: {count} of {bound}", row.0, row.1, row.2)).collect()
+        let bound = 50 * self.operations / 200_000;
+        let mut missing = Vec::new();
+        for (request, result, options) in required::ROWS {
+            for option in *options {
+                let key = (*request, (*option).to_owned(), (*result).to_owned());
+                let count = self.counts.get(&key).copied().unwrap_or(0);
+                if count < bound {
+                    missing.push(format!("{request} / {option} / {result}: {count} of {bound}"));
+                }
+            }
+        }
+        missing
     }
 
     /// Every pair with its count, one a line.

@@ -37,13 +37,13 @@ impl Generator {
     fn step(&mut self) {
         match self.rng.random_range(0..1000) {
             0..260 => self.range_op(),
-            260..480 => self.put_op(),
-            480..560 => self.delete_op(),
-            560..780 => self.txn_op(),
-            780..800 => self.compact_op(),
-            800..895 => self.watch_op(),
-            895..970 => self.lease_op(),
-            970..985 => self.alarm_ops(),
+            260..465 => self.put_op(),
+            465..545 => self.delete_op(),
+            545..765 => self.txn_op(),
+            765..785 => self.compact_op(),
+            785..875 => self.watch_op(),
+            875..955 => self.lease_op(),
+            955..970 => self.alarm_ops(),
             _ => self.maintenance_op(),
         }
     }
@@ -58,8 +58,8 @@ impl Generator {
 
     fn key(&mut self) -> Key {
         match self.rng.random_range(0..200) {
-            0..2 => Key::Empty,
-            2..5 => Key::Nul,
+            0..3 => Key::Empty,
+            3..6 => Key::Nul,
             _ => Key::K(self.rng.random_range(0..KEYS.len()).try_into().unwrap()),
         }
     }
@@ -148,7 +148,7 @@ impl Generator {
         let (ignore_value, ignore_lease) = (self.chance(8), self.chance(8));
         // Mostly as it must be: without what is to be ignored.
         let value = if ignore_value && self.chance(80) { Value::Nothing } else { self.value() };
-        let lease = if ignore_lease && self.chance(80) { Lease::L(0) } else { self.maybe_lease(30) };
+        let lease = if ignore_lease && self.chance(65) { Lease::L(0) } else { self.maybe_lease(30) };
         Put { key: self.key(), value, lease, prev_kv: self.chance(30), ignore_value, ignore_lease }
     }
 
@@ -183,20 +183,20 @@ impl Generator {
             0..25 => {
                 Op::LeaseGrant { id: self.rng.random_range(1..=LEASES), ttl: LONG_TTL + self.rng.random_range(0..9) }
             }
-            25..33 => Op::LeaseGrant { id: 0, ttl: LONG_TTL },
-            33..36 => {
+            25..32 => Op::LeaseGrant { id: 0, ttl: LONG_TTL },
+            32..37 => {
                 Op::LeaseGrant { id: self.rng.random_range(-1..3), ttl: 9_000_000_000 + self.rng.random_range(0..3) }
             }
-            36..40 => {
+            37..41 => {
                 // A short one would end by itself at some time: it goes at once.
                 let id = 100;
                 let ttl = self.rng.random_range(-2..3);
                 self.push(Op::LeaseGrant { id, ttl });
                 Op::LeaseRevoke { id: Lease::L(id) }
             }
-            40..58 => Op::LeaseRevoke { id: self.maybe_lease(95) },
+            41..58 => Op::LeaseRevoke { id: self.maybe_lease(95) },
             58..74 => {
-                let ids = (0..self.rng.random_range(1..4)).map(|_| self.maybe_lease(95)).collect();
+                let ids = (0..self.rng.random_range(1..4)).map(|_| self.maybe_lease(90)).collect();
                 Op::LeaseKeepAlive { ids }
             }
             74..92 => Op::LeaseTimeToLive { id: self.maybe_lease(95), keys: self.chance(70) },
@@ -233,11 +233,13 @@ impl Generator {
     }
 
     fn maintenance_op(&mut self) {
-        let op = match self.rng.random_range(0..12) {
-            0..2 => Op::MemberList { linearizable: self.chance(50) },
-            2..5 => Op::Status,
-            5 => Op::Defragment,
-            6..8 => Op::Hash,
+        let op = match self.rng.random_range(0..20) {
+            0..3 => Op::MemberList { linearizable: self.chance(50) },
+            3..6 => Op::Status,
+            6 => Op::Defragment,
+            7..9 => Op::Hash,
+            9 => Op::HashKV { rev: Rev::Head(1) },
+            10..12 => Op::HashKV { rev: Rev::Compacted(-1) },
             _ => Op::HashKV { rev: self.rev() },
         };
         self.push(op);

@@ -38,22 +38,34 @@ fn meets(compare: &pb::Compare, kv: &Kv) -> bool {
             Some(TargetUnion::Value(value)) => value,
             _ => &[],
         }),
-        CompareTarget::Create => number(kv.created, match wanted {
-            Some(TargetUnion::CreateRevision(wanted)) => Some(*wanted),
-            _ => None,
-        }),
-        CompareTarget::Mod => number(kv.modified, match wanted {
-            Some(TargetUnion::ModRevision(wanted)) => Some(*wanted),
-            _ => None,
-        }),
-        CompareTarget::Version => number(kv.version, match wanted {
-            Some(TargetUnion::Version(wanted)) => Some(*wanted),
-            _ => None,
-        }),
-        CompareTarget::Lease => number(kv.lease, match wanted {
-            Some(TargetUnion::Lease(wanted)) => Some(*wanted),
-            _ => None,
-        }),
+        CompareTarget::Create => number(
+            kv.created,
+            match wanted {
+                Some(TargetUnion::CreateRevision(wanted)) => Some(*wanted),
+                _ => None,
+            },
+        ),
+        CompareTarget::Mod => number(
+            kv.modified,
+            match wanted {
+                Some(TargetUnion::ModRevision(wanted)) => Some(*wanted),
+                _ => None,
+            },
+        ),
+        CompareTarget::Version => number(
+            kv.version,
+            match wanted {
+                Some(TargetUnion::Version(wanted)) => Some(*wanted),
+                _ => None,
+            },
+        ),
+        CompareTarget::Lease => number(
+            kv.lease,
+            match wanted {
+                Some(TargetUnion::Lease(wanted)) => Some(*wanted),
+                _ => None,
+            },
+        ),
     };
     match CompareResult::try_from(compare.result) {
         Ok(CompareResult::Equal) => order == Ordering::Equal,

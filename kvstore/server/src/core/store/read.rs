@@ -91,9 +91,8 @@ impl Store {
         let upto = span.before().map_or_else(|| self.index.live(&self.keys), rank);
         let now = (upto - rank(span.start())) as i64;
         // A key is corrected once, at its first change after the revision.
-        let first_change = |version: &&Version| {
-            version.older == NONE || self.versions.get(version.older).revision <= revision
-        };
+        let first_change =
+            |version: &&Version| version.older == NONE || self.versions.get(version.older).revision <= revision;
         self.versions
             .since(revision + 1)
             .map(|number| self.versions.get(number))
@@ -132,7 +131,8 @@ impl Select {
 
     pub(crate) fn wants(&self, kv: &Kv) -> bool {
         let within = |at: i64, min: i64, max: i64| (min == 0 || at >= min) && (max == 0 || at <= max);
-        within(kv.modified, self.min_modified, self.max_modified) && within(kv.created, self.min_created, self.max_created)
+        within(kv.modified, self.min_modified, self.max_modified)
+            && within(kv.created, self.min_created, self.max_created)
     }
 }
 

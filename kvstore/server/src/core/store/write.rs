@@ -54,8 +54,7 @@ impl Store {
             .map(|id| {
                 let older = self.keys.newest(id);
                 let lease_before = self.versions.get(older).lease;
-                let fresh =
-                    Fresh { revision, sub, key: id, created: 0, version: 0, lease: 0, value: &[], older };
+                let fresh = Fresh { revision, sub, key: id, created: 0, version: 0, lease: 0, value: &[], older };
                 let number = self.versions.insert(&fresh, true);
                 sub += 1;
                 self.keys.set_newest(id, number, false);

@@ -35,12 +35,16 @@ impl Hub {
         let Place::Lagging(next) = watch.place else { return 0 };
         if next < store.compacted() {
             self.forget(stream, id);
-            self.say(stream, id, pb::WatchResponse {
-                canceled: true,
-                compact_revision: store.compacted(),
-                header: Some(header.message()),
-                ..Default::default()
-            });
+            self.say(
+                stream,
+                id,
+                pb::WatchResponse {
+                    canceled: true,
+                    compact_revision: store.compacted(),
+                    header: Some(header.message()),
+                    ..Default::default()
+                },
+            );
             self.answer_progress(stream, header);
             return 1;
         }

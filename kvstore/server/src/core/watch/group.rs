@@ -70,7 +70,8 @@ impl Group {
     pub(super) fn flush(&mut self, header: Header, fragment: usize, out: &mut Vec<Outgoing>) {
         let fragment = self.spec.fragment.then_some(fragment);
         for body in self.pending.take(header, fragment) {
-            let to = |(stream, watch): &(StreamId, i64)| Outgoing { stream: *stream, watch: *watch, body: body.clone() };
+            let to =
+                |(stream, watch): &(StreamId, i64)| Outgoing { stream: *stream, watch: *watch, body: body.clone() };
             out.extend(self.members.iter().map(to));
         }
     }

@@ -39,7 +39,7 @@ impl Generator {
             1..70 => {
                 let mut range = self.range();
                 // A revision that cannot be read refuses the whole transaction: rare.
-                if self.chance(80) {
+                if self.chance(75) {
                     range.rev = crate::op::Rev::At(0);
                 }
                 Step::Get(range)
@@ -57,10 +57,10 @@ impl Generator {
             8..16 => Against::Create(self.compared_rev()),
             16..24 => Against::Mod(self.compared_rev()),
             24..32 => Against::Bytes(self.value()),
-            32..38 => Against::Lease(self.maybe_lease(50)),
+            32..37 => Against::Lease(self.maybe_lease(50)),
             _ => Against::Missing(self.rng.random_range(0..6)),
         };
-        let result = if self.chance(2) { 8 } else { self.rng.random_range(0..4) };
+        let result = if self.chance(5) { 8 } else { self.rng.random_range(0..4) };
         let key = self.key();
         let end = if self.chance(25) { self.end() } else { End::One };
         // A wrong key refuses the whole transaction: rare.

@@ -31,7 +31,7 @@ impl Generator {
             14..17 => Rev::Head(-self.rng.random_range(0..30)),
             17..19 => Rev::Compacted(self.rng.random_range(-2..4)),
             _ if stream == PATIENT => Rev::Head(self.rng.random_range(2..40)),
-            _ => Rev::At(self.rng.random_range(-1..3)),
+            _ => Rev::At(self.rng.random_range(-2..2)),
         };
         let filters = match self.rng.random_range(0..20) {
             0..14 => Vec::new(),
