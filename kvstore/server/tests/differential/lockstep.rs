@@ -7,8 +7,10 @@ use crate::{
     coverage::Coverage,
     differences,
     lies::Liar,
+    older,
     op::{Op, Range, Watch},
     peer::{Peer, STREAMS},
+    servers::Server,
     stream::{ALL, Log, Said},
     ties,
 };
@@ -35,15 +37,18 @@ pub(crate) struct Lockstep {
     doomed: [bool; STREAMS],
     pub(crate) coverage: Coverage,
     pub(crate) liar: Option<Liar>,
+    /// The reference is etcd 3.4: only what it answers like 3.6 is compared.
+    older: bool,
 }
 
 // === impl Lockstep ===
 
 impl Lockstep {
-    pub(crate) async fn new(reference: &str, subject: &str) -> Self {
-        let (reference, subject) = tokio::join!(Peer::connect(reference), Peer::connect(subject));
+    pub(crate) async fn new(reference: &Server, subject: &Server) -> Self {
+        let older = reference.is_older();
+        let (reference, subject) = tokio::join!(Peer::connect(&reference.url), Peer::connect(&subject.url));
         let (watches, doomed, coverage) = Default::default();
-        Self { reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None }
+        Self { reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None, older }
     }
 
     /// The first operation that is answered differently, and both answers.
@@ -57,6 +62,9 @@ impl Lockstep {
     }
 
     pub(crate) async fn step(&mut self, op: &Op) -> Result<(), Box<Difference>> {
+        if self.older && !older::alike(op, &self.reference.moment(self.head, self.compacted)) {
+            return Ok(());
+        }
         match op {
             Op::WatchCreate(watch) => return self.watch(op, watch).await,
             Op::WatchCancel { stream, id } => return self.cancel(op, stream % STREAMS, *id).await,
@@ -85,6 +93,10 @@ impl Lockstep {
         }
         ties::ordered(op, &mut reference);
         ties::ordered(op, &mut subject);
+        if self.older {
+            older::mask(&mut reference);
+            older::mask(&mut subject);
+        }
         if differences::intended(op, &reference, &subject) {
             return Ok(());
         }
@@ -164,11 +176,22 @@ impl Lockstep {
             // No progress is promised for a stream with a watch on what is to come.
             tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
         } else {
-            let settled = tokio::join!(reference.settle(head), subject.settle(head));
+            let settled = if self.older {
+                // It promises progress before it has delivered; see below.
+                let settled = subject.settle(head).await;
+                (settled, settled)
+            } else {
+                tokio::join!(reference.settle(head), subject.settle(head))
+            };
             same(&settled.0, &settled.1)?;
             if !settled.0 {
                 return Err(silent("a progress request"));
             }
+        }
+        if self.older {
+            let due = |log: &Log| log.iter().map(|(id, said)| (*id, said.len())).collect::<BTreeMap<_, _>>();
+            let all = due(&subject.log);
+            reference.until(|stream| due(&stream.log) == all).await;
         }
         self.doomed[stream] = false;
         let ours = std::mem::take(&mut reference.log);

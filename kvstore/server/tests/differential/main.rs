@@ -7,6 +7,7 @@ mod differences;
 mod generate;
 mod lies;
 mod lockstep;
+mod older;
 mod op;
 mod peer;
 mod random;

@@ -11,11 +11,14 @@ use std::{
 pub(crate) enum Kind {
     /// An etcd of this path.
     Etcd(PathBuf),
+    /// The etcd 3.4 of this path.
+    Older(PathBuf),
 }
 
 pub(crate) struct Server {
     pub(crate) url: String,
     running: Running,
+    older: bool,
     _directory: tempfile::TempDir,
 }
 
@@ -53,7 +56,7 @@ pub(crate) fn subjects() -> Vec<Kind> {
 /// Debian's etcd 3.4, or a loud skip.
 pub(crate) fn older_for(test: &str) -> Option<Kind> {
     let path = PathBuf::from("/usr/bin/etcd");
-    needed(test, path.exists().then_some(Kind::Etcd(path)), "no /usr/bin/etcd (Debian: etcd-server)")
+    needed(test, path.exists().then_some(Kind::Older(path)), "no /usr/bin/etcd (Debian: etcd-server)")
 }
 
 fn needed<T>(test: &str, found: Option<T>, missing: &str) -> Option<T> {
@@ -71,10 +74,14 @@ fn free_port() -> u16 {
 // === impl Server ===
 
 impl Server {
+    pub(crate) fn is_older(&self) -> bool {
+        self.older
+    }
+
     pub(crate) fn start(kind: &Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         match kind {
-            Kind::Etcd(path) => {
+            Kind::Etcd(path) | Kind::Older(path) => {
                 let url = format!("http://127.0.0.1:{}", free_port());
                 let peer = format!("http://127.0.0.1:{}", free_port());
                 let log = std::fs::File::create(directory.path().join("log")).unwrap();
@@ -89,7 +96,12 @@ impl Server {
                     .stderr(log)
                     .spawn()
                     .unwrap();
-                Self { url, running: Running::Process(child), _directory: directory }
+                Self {
+                    url,
+                    running: Running::Process(child),
+                    older: matches!(kind, Kind::Older(_)),
+                    _directory: directory,
+                }
             }
         }
     }
