@@ -20,7 +20,16 @@ struct Inner {
     stop: CancellationToken,
     deaths: mpsc::UnboundedSender<&'static str>,
     died: tokio::sync::Mutex<mpsc::UnboundedReceiver<&'static str>>,
-    running: Mutex<Vec<(&'static str, JoinHandle<()>)>>,
+    running: Mutex<Running>,
+}
+
+/// Tasks that run, and some that ended since they were last looked at.
+#[derive(Default)]
+struct Running {
+    tasks: Vec<(&'static str, JoinHandle<()>)>,
+    /// Those that ended are let go of when there are so many: looking at all of them for each new one would cost a
+    /// server of many connections more than the connections.
+    look_at: usize,
 }
 
 /// How stopping went.
@@ -63,9 +72,7 @@ impl Tasks {
             let _report = report;
             task.await;
         });
-        let mut running = self.0.running.lock();
-        running.retain(|(_, handle)| !handle.is_finished());
-        running.push((name, handle));
+        self.0.running.lock().add(name, handle);
     }
 
     /// Runs a task that is meant to end; only its panic is a death.
@@ -80,14 +87,12 @@ impl Tasks {
             }
             std::mem::forget(report);
         });
-        let mut running = self.0.running.lock();
-        running.retain(|(_, handle)| !handle.is_finished());
-        running.push((name, handle));
+        self.0.running.lock().add(name, handle);
     }
 
     /// The names of the tasks that run.
     pub fn names(&self) -> Vec<&'static str> {
-        self.0.running.lock().iter().filter(|(_, handle)| !handle.is_finished()).map(|(name, _)| *name).collect()
+        self.0.running.lock().tasks.iter().filter(|(_, handle)| !handle.is_finished()).map(|(name, _)| *name).collect()
     }
 
     /// Is cancelled when the process stops.
@@ -106,7 +111,7 @@ impl Tasks {
     /// Stops every task; what has not ended after `grace` is aborted.
     pub async fn stop(&self, grace: Duration) -> Stopped {
         self.0.stop.cancel();
-        let running = std::mem::take(&mut *self.0.running.lock());
+        let running = std::mem::take(&mut self.0.running.lock().tasks);
         let deadline = tokio::time::Instant::now() + grace;
         let mut aborted = Vec::new();
         for (name, mut handle) in running {
@@ -116,6 +121,18 @@ impl Tasks {
             }
         }
         if aborted.is_empty() { Stopped::Drained } else { Stopped::Aborted(aborted) }
+    }
+}
+
+// === impl Running ===
+
+impl Running {
+    fn add(&mut self, name: &'static str, handle: JoinHandle<()>) {
+        if self.tasks.len() >= self.look_at {
+            self.tasks.retain(|(_, handle)| !handle.is_finished());
+            self.look_at = 2 * self.tasks.len() + 16;
+        }
+        self.tasks.push((name, handle));
     }
 }
 

@@ -40,15 +40,14 @@ use hash::HashJob;
 use state::{RangeJob, State, Write};
 use watch::Hub;
 
-pub(crate) use encode::{varint, varint_len};
-pub use failure::{Code, Failure};
+pub(crate) use encode::varint;
+pub(crate) use failure::Failure;
 pub(crate) use request::{Read, Request, StreamRequest};
-pub(crate) use turn::Turn;
-pub use watch::{Outgoing, StreamId};
+pub(crate) use watch::{Outgoing, StreamId};
 
 /// Finds the one who asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct Token(pub u64);
+pub(crate) struct Token(pub(crate) u64);
 
 /// An answer's message, encoded.
 pub(crate) type Answer = Result<Bytes, Failure>;
@@ -73,7 +72,7 @@ struct Pending {
 }
 
 enum Job {
-    Range(RangeJob),
+    Range(Box<RangeJob>),
     Hash(HashJob),
 }
 
@@ -181,10 +180,30 @@ impl Core {
     pub(crate) fn next_frame(&mut self) -> Option<Vec<u8>> {
         let frame = self.checkpointer.as_mut().and_then(|checkpointer| checkpointer.next(&self.state));
         if frame.is_none() {
-            self.checkpointer = None;
-            self.state.store.hold(false);
+            self.end_checkpoint();
         }
         frame
+    }
+
+    /// The checkpoint is not wanted any more.
+    pub(crate) fn end_checkpoint(&mut self) {
+        self.checkpointer = None;
+        self.state.store.hold(false);
+    }
+
+    pub(crate) fn is_full(&self) -> bool {
+        self.state.alarms.iter().any(|(kind, _)| *kind == state::NO_SPACE)
+    }
+
+    pub(crate) fn quota_bytes(&self) -> u64 {
+        self.limits.quota_bytes
+    }
+
+    /// Compacts without being asked.
+    pub(crate) fn compact_own(&mut self, revision: i64) {
+        let compact = crate::pb::etcdserverpb::CompactionRequest { revision, physical: false };
+        let raw = prost::Message::encode_to_vec(&compact).into();
+        self.propose_own((entry::Kind::Compact, 0, raw), Write::Compact(compact));
     }
 
     fn header(&self) -> encode::Header {

@@ -34,10 +34,13 @@ use snapshots::Snapshots;
 
 pub use compaction::AutoCompaction;
 pub(crate) use handle::Handle;
+pub use recover::RecoverError;
 pub(crate) use recover::{Recovered, recover};
 
 /// etcd's heartbeat, a tenth of its election time-out.
 const TICK: Duration = Duration::from_millis(100);
+/// Metrics are counted once a second.
+const TICKS_A_COUNT: u64 = 10;
 /// Requests that go into one sync: bounds what one turn holds in memory.
 const BATCH: usize = 4_096;
 
@@ -64,6 +67,7 @@ pub(crate) struct Driver {
     shared: Arc<Shared>,
     clock: LeaseClock,
     next_tick: Instant,
+    ticks: u64,
     stopping: bool,
 }
 
@@ -91,6 +95,7 @@ impl Driver {
             shared,
             clock: LeaseClock::new(now),
             next_tick: now + TICK,
+            ticks: 0,
             stopping: false,
         }
     }
@@ -178,7 +183,9 @@ impl Driver {
             tracing::info!(revision, "compacting automatically");
             self.core.compact_own(revision);
         }
-        self.shared.observe(&self.core, self.wal.segments());
+        self.ticks = self.ticks.wrapping_add(1);
+        let counted = self.ticks % TICKS_A_COUNT == 1;
+        self.shared.observe(&self.core, counted.then(|| self.wal.segments()));
         if let Some(error) = self.wal.take_spare_failure() {
             tracing::error!(error = &error as &dyn std::error::Error, "the log's next segment cannot be prepared");
         }

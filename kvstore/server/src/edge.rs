@@ -14,5 +14,6 @@ mod unary;
 mod watch;
 
 pub(crate) use connection::{Served, serve};
-pub(crate) use listener::{ListenError, Listener};
+pub use listener::ListenError;
+pub(crate) use listener::Listener;
 pub(crate) use outbox::Outbox;

@@ -43,8 +43,11 @@ impl Metrics {
         let syncs = HistogramOpts::new("etcd_disk_wal_fsync_duration_seconds", "Time of a sync of the log.")
             .buckets(prometheus::exponential_buckets(0.000_05, 2.0, 18).expect("the start and factor are valid"));
         let version = IntGauge::with_opts(
-            Opts::new("etcd_server_version", "Which version is running. 1 for 'server_version' label with current version.")
-                .const_label("server_version", crate::status::ETCD_VERSION),
+            Opts::new(
+                "etcd_server_version",
+                "Which version is running. 1 for 'server_version' label with current version.",
+            )
+            .const_label("server_version", crate::status::ETCD_VERSION),
         );
         register(&registry, version.expect("the name is valid")).set(1);
         Self {

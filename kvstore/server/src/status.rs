@@ -11,7 +11,7 @@ use crate::{core::Core, metrics::Metrics, pb::etcdserverpb::Member};
 
 /// The version of etcd whose API this is: clients choose by it what they may ask.
 pub const ETCD_VERSION: &str = "3.6.16";
-const ETCD_CLUSTER_VERSION: &str = "3.6.0";
+pub(crate) const ETCD_CLUSTER_VERSION: &str = "3.6.0";
 /// etcd's bound for the read of a health check: the election time-out and five seconds.
 pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(6);
 
@@ -47,11 +47,13 @@ impl Shared {
         self.full.load(Ordering::Relaxed)
     }
 
-    /// Takes over what changed: the driver does so each tick.
-    pub(crate) fn observe(&self, core: &Core, segments: usize) {
+    /// Takes over what changed: the driver does so each tick, and counts with `segments` of the log now and then.
+    pub(crate) fn observe(&self, core: &Core, segments: Option<usize>) {
         self.leader.store(core.consensus().leader(), Ordering::Relaxed);
         self.full.store(core.is_full(), Ordering::Relaxed);
-        self.metrics.observe(core, segments);
+        if let Some(segments) = segments {
+            self.metrics.observe(core, segments);
+        }
     }
 }
 

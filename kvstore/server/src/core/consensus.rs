@@ -39,6 +39,7 @@ pub(crate) struct Writing {
     pub(crate) hard_state: Option<HardState>,
     /// Reads that were wanted until now are answered at the index that comes with it.
     pub(crate) asks: bool,
+    pub(crate) must_sync: bool,
 }
 
 /// What is agreed.
@@ -133,13 +134,14 @@ impl Consensus {
         let entries = ready.take_entries();
         let indices = entries.first().zip(entries.last()).map(|(first, last)| first.index..=last.index);
         let hard_state = ready.hs().cloned();
+        let must_sync = ready.must_sync();
         let log = self.node.mut_store();
         log.append(entries);
         if let Some(hard_state) = &hard_state {
             log.set_hard_state(hard_state);
         }
         self.ready = Some(ready);
-        Some(Writing { entries: indices, hard_state, asks })
+        Some(Writing { entries: indices, hard_state, asks, must_sync })
     }
 
     /// The last [`Writing`] is on disk.

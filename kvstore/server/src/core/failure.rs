@@ -4,8 +4,7 @@
 
 /// gRPC's status codes, as far as refusals use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Code {
-    Unknown = 2,
+pub(crate) enum Code {
     InvalidArgument = 3,
     NotFound = 5,
     ResourceExhausted = 8,
@@ -17,7 +16,7 @@ pub enum Code {
 
 /// Why a request was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Failure {
+pub(crate) enum Failure {
     #[error("etcdserver: key is not provided")]
     EmptyKey,
     #[error("etcdserver: key not found")]
@@ -50,20 +49,10 @@ pub enum Failure {
     TooManyRequests,
     #[error("etcdserver: no leader")]
     NoLeader,
-    #[error("etcdserver: leader changed")]
-    LeaderChanged,
     #[error("etcdserver: server stopped")]
     Stopped,
-    #[error("etcdserver: request timed out")]
-    Timeout,
-    #[error("etcdserver: not leader")]
-    NotLeader,
     #[error("etcdserver: bad leader transferee")]
     BadLeaderTransferee,
-    #[error("etcdserver: member not found")]
-    MemberNotFound,
-    #[error("etcdserver: can only promote a learner member")]
-    NotLearner,
     #[error(
         "etcdserver: this store has one member, and a change of members needs several members, which it does not have yet"
     )]
@@ -77,7 +66,7 @@ pub enum Failure {
 // === impl Failure ===
 
 impl Failure {
-    pub fn code(self) -> Code {
+    pub(crate) fn code(self) -> Code {
         match self {
             Self::EmptyKey
             | Self::KeyNotFound
@@ -89,13 +78,9 @@ impl Failure {
             | Self::TooLarge => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
-            Self::LeaseNotFound | Self::MemberNotFound => Code::NotFound,
-            Self::LeaseExists
-            | Self::NotLeader
-            | Self::BadLeaderTransferee
-            | Self::NotLearner
-            | Self::AuthNotEnabled => Code::FailedPrecondition,
-            Self::NoLeader | Self::LeaderChanged | Self::Stopped | Self::Timeout => Code::Unavailable,
+            Self::LeaseNotFound => Code::NotFound,
+            Self::LeaseExists | Self::BadLeaderTransferee | Self::AuthNotEnabled => Code::FailedPrecondition,
+            Self::NoLeader | Self::Stopped => Code::Unavailable,
             Self::NeedsSeveralMembers | Self::NotBuilt => Code::Unimplemented,
         }
     }

@@ -146,10 +146,6 @@ impl Leases {
             }
         }
     }
-
-    pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.due.peek().map(|Reverse((at, _))| *at)
-    }
 }
 
 fn lasts(ttl_secs: i64) -> Duration {

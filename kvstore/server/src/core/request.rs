@@ -37,6 +37,9 @@ pub(crate) enum Request {
     },
     /// What cannot be told before everything acknowledged so far is applied: answered with a header.
     Barrier,
+    /// How things are, at once.
+    Header,
+    Status,
 }
 
 /// A question that waits for a read index.
@@ -134,6 +137,11 @@ impl Core {
                 Ok(())
             }
             Request::Barrier => self.read(token, Read::Barrier),
+            Request::Header => self.answer_read_now(token),
+            Request::Status => {
+                let status = self.status();
+                self.tell(token, &status)
+            }
         }
     }
 
@@ -142,12 +150,38 @@ impl Core {
         let begun = match read {
             Read::Range(range) => self.range(token, range),
             Read::Txn(txn, raw) => self.txn(token, txn, raw),
-            Read::Barrier => {
-                self.tell(token, &pb::MemberListResponse { header: Some(self.header().message()), members: Vec::new() })
-            }
+            Read::Barrier => self.answer_read_now(token),
         };
         if let Err(failure) = begun {
             self.answer(token, Err(failure));
+        }
+    }
+
+    /// An answer that is only a header.
+    fn answer_read_now(&mut self, token: Token) -> Result<(), Failure> {
+        let header = Some(self.header().message());
+        self.tell(token, &pb::MemberListResponse { header, members: Vec::new() })
+    }
+
+    fn status(&self) -> pb::StatusResponse {
+        let errors = self.state.alarms.iter().map(|(kind, member)| {
+            let name = pb::AlarmType::try_from(*kind).map_or("UNKNOWN", |alarm| alarm.as_str_name());
+            format!("memberID:{member} alarm:{name} ")
+        });
+        pb::StatusResponse {
+            header: Some(self.header().message()),
+            version: crate::status::ETCD_VERSION.to_owned(),
+            db_size: self.state.size() as i64,
+            leader: self.consensus.leader(),
+            raft_index: self.consensus.committed(),
+            raft_term: self.consensus.term(),
+            raft_applied_index: self.state.applied,
+            errors: errors.collect(),
+            db_size_in_use: self.state.size_in_use() as i64,
+            is_learner: false,
+            storage_version: crate::status::ETCD_CLUSTER_VERSION.to_owned(),
+            db_size_quota: self.limits.quota_bytes as i64,
+            downgrade_info: Some(pb::DowngradeInfo::default()),
         }
     }
 

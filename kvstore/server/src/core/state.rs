@@ -113,7 +113,7 @@ impl State {
                 Ok(response.encode_to_vec().into())
             }
             Write::Txn(txn) => {
-                if checks::puts(txn) {
+                if puts(txn) {
                     self.check_room()?;
                 }
                 let mut response = self.txn(txn)?;
@@ -146,6 +146,11 @@ impl State {
     /// Accounted bytes of everything.
     pub(crate) fn size(&self) -> u64 {
         self.store.size() + self.leases.size()
+    }
+
+    /// Of them, what compaction has not let go of: what waits to be freed counts as free.
+    pub(crate) fn size_in_use(&self) -> u64 {
+        self.size().saturating_sub(self.store.unswept_bytes())
     }
 
     fn check_room(&self) -> Result<(), Failure> {

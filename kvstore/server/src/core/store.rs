@@ -78,10 +78,6 @@ impl Store {
         self.index.live(&self.keys)
     }
 
-    pub(crate) fn version_count(&self) -> usize {
-        self.versions.len()
-    }
-
     /// The revision that a request for `asked` reads at.
     ///
     /// # Errors

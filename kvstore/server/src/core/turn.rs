@@ -21,6 +21,8 @@ const JOBS_A_TURN: usize = 8;
 pub(crate) struct Turn {
     pub(crate) entries: Option<RangeInclusive<u64>>,
     pub(crate) hard_state: Option<HardState>,
+    /// It may not be answered or applied before it is on disk.
+    pub(crate) must_sync: bool,
 }
 
 // === impl Core ===
@@ -28,11 +30,11 @@ pub(crate) struct Turn {
 impl Core {
     /// What to write next. [`written`](Self::written) must follow before anything else is asked.
     pub(crate) fn writing(&mut self) -> Option<Turn> {
-        let Writing { entries, hard_state, asks } = self.consensus.writing()?;
+        let Writing { entries, hard_state, asks, must_sync } = self.consensus.writing()?;
         if asks {
             self.asked.append(&mut self.reads);
         }
-        Some(Turn { entries, hard_state })
+        Some(Turn { entries, hard_state, must_sync })
     }
 
     /// An entry that is to be written: term, and its bytes; empty when raft made it.

@@ -31,15 +31,15 @@ use matcher::Matcher;
 
 /// A client's watch stream.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct StreamId(pub u64);
+pub(crate) struct StreamId(pub(crate) u64);
 
 /// A message for a stream. The body is shared with every other watch that gets the same; the watch's number is put
 /// before it when it is sent, for protobuf's fields may come in any order.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Outgoing {
-    pub stream: StreamId,
-    pub watch: i64,
-    pub body: Bytes,
+pub(crate) struct Outgoing {
+    pub(crate) stream: StreamId,
+    pub(crate) watch: i64,
+    pub(crate) body: Bytes,
 }
 
 /// Watches of one stream: beyond any client known, and a bound on what one can make us remember.

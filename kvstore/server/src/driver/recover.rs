@@ -84,8 +84,7 @@ pub(crate) fn recover(
                 ..Entry::default()
             });
             let before = (last, state.applied_term);
-            let log =
-                RaftLog::new(vec![identity.member_id], hard_state.unwrap_or_default(), before, entries.collect());
+            let log = RaftLog::new(vec![identity.member_id], hard_state.unwrap_or_default(), before, entries.collect());
             (state, existing.wal, log, last)
         }
     };
@@ -99,7 +98,8 @@ pub(crate) fn recover(
 fn load(now: Instant, mut checkpoint: disk::Checkpoint) -> Result<(State, u64), RecoverError> {
     let path = checkpoint.path().display().to_string();
     let index = checkpoint.index();
-    let frames = std::iter::from_fn(|| checkpoint.next_frame().transpose().map(|frame| frame.map_err(FrameError::from)));
+    let frames =
+        std::iter::from_fn(|| checkpoint.next_frame().transpose().map(|frame| frame.map_err(FrameError::from)));
     let state = checkpoint::load::<FrameError>(now, frames)
         .map_err(|error| RecoverError::Checkpoint { path, source: Box::new(error) })?;
     Ok((state, index))

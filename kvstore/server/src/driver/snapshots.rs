@@ -1,8 +1,9 @@
 //! Snapshots for clients: a checkpoint's frames, streamed instead of stored.
 
-use std::{collections::VecDeque, io};
+use std::{collections::VecDeque, io, sync::Arc};
 
-use bytes::{BufMut, Bytes, BytesMut, buf::Writer};
+use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 
 use super::handle::Parts;
@@ -25,9 +26,14 @@ pub(super) struct Snapshots {
 struct Current {
     parts: Parts,
     /// `None` when the end was written.
-    writer: Option<SnapshotWriter<Writer<BytesMut>>>,
+    writer: Option<SnapshotWriter<Sink>>,
+    sink: Sink,
     unsent: VecDeque<Bytes>,
 }
+
+/// What was written and not sent.
+#[derive(Clone, Default)]
+struct Sink(Arc<Mutex<Vec<u8>>>);
 
 // === impl Snapshots ===
 
@@ -51,9 +57,10 @@ impl Snapshots {
         let Some(parts) = self.waiting.pop_front() else { return false };
         let (index, term) = core.begin_checkpoint();
         let identity = Identity { cluster_id: core.state().cluster, member_id: core.state().member };
-        match SnapshotWriter::new(BytesMut::new().writer(), identity, index, term) {
+        let sink = Sink::default();
+        match SnapshotWriter::new(sink.clone(), identity, index, term) {
             Ok(writer) => {
-                self.current = Some(Current { parts, writer: Some(writer), unsent: VecDeque::new() });
+                self.current = Some(Current { parts, writer: Some(writer), sink, unsent: VecDeque::new() });
                 true
             }
             Err(error) => {
@@ -104,19 +111,30 @@ impl Current {
     /// One more frame, or the end. False when all is sent.
     fn write(&mut self, core: &mut Core) -> io::Result<bool> {
         let Some(mut writer) = self.writer.take() else { return Ok(false) };
-        let bytes = match core.next_frame() {
+        match core.next_frame() {
             Some(frame) => {
                 writer.write(&frame)?;
-                let bytes = writer.inner().get_mut().split();
                 self.writer = Some(writer);
-                bytes
             }
-            None => writer.finish()?.into_inner(),
-        };
-        let mut bytes = bytes.freeze();
+            None => {
+                writer.finish()?;
+            }
+        }
+        let mut bytes = Bytes::from(std::mem::take(&mut *self.sink.0.lock()));
         while !bytes.is_empty() {
             self.unsent.push_back(bytes.split_to(PART_BYTES.min(bytes.len())));
         }
         Ok(true)
+    }
+}
+
+impl io::Write for Sink {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.lock().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }

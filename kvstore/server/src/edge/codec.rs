@@ -20,7 +20,10 @@ const WATCH_ID: u8 = 2 << 3;
 pub(crate) enum Message {
     Whole(Bytes),
     /// A watch response whose body is shared: the watch's number goes before it.
-    Watch { id: i64, body: Bytes },
+    Watch {
+        id: i64,
+        body: Bytes,
+    },
 }
 
 #[derive(Debug, Clone, Copy, Default)]

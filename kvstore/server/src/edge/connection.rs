@@ -71,10 +71,8 @@ pub(crate) async fn serve(listener: Listener, served: Served, tasks: Tasks) {
         };
         let (builder, served, stopping) = (builder.clone(), served.clone(), stopping.clone());
         tasks.spawn_finite("store connection", async move {
-            let connection = builder.serve_connection(
-                TokioIo::new(socket),
-                service_fn(move |request| answer(served.clone(), request)),
-            );
+            let connection = builder
+                .serve_connection(TokioIo::new(socket), service_fn(move |request| answer(served.clone(), request)));
             tokio::pin!(connection);
             tokio::select! {
                 ended = &mut connection => {

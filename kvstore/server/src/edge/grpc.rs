@@ -50,7 +50,8 @@ fn unknown(path: &str) -> Status {
 fn too_large(mut response: Response<Body>) -> Response<Body> {
     let Some(status) = Status::from_header_map(response.headers()) else { return response };
     let numbers: Vec<&str> = status.message().split(|c: char| !c.is_ascii_digit()).filter(|n| !n.is_empty()).collect();
-    if status.code() == Code::OutOfRange && status.message().contains("message length too large") && numbers.len() == 2 {
+    if status.code() == Code::OutOfRange && status.message().contains("message length too large") && numbers.len() == 2
+    {
         let text = format!("grpc: received message larger than max ({} vs. {})", numbers[0], numbers[1]);
         response = Status::resource_exhausted(text).into_http();
     }
@@ -62,7 +63,5 @@ pub(super) fn status(failure: Failure) -> Status {
 }
 
 pub(super) fn decode<M: prost::Message + Default>(raw: &Bytes) -> Result<M, Status> {
-    M::decode(raw.clone()).map_err(|error| {
-        Status::internal(format!("grpc: error unmarshalling request: {error}"))
-    })
+    M::decode(raw.clone()).map_err(|error| Status::internal(format!("grpc: error unmarshalling request: {error}")))
 }

@@ -57,8 +57,9 @@ impl Listener {
         }
         let address = url.strip_prefix("http://").ok_or_else(|| refuse("it must begin with http:// or unix://"))?;
         let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
-        let address: SocketAddr =
-            address.parse().map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
+        let address: SocketAddr = address
+            .parse()
+            .map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
         Ok(Self::Tcp(TcpListener::bind(address).await.map_err(failed)?))
     }
 

@@ -80,7 +80,7 @@ impl tower_service::Service<Request<Bytes>> for Snapshotting {
             let version = crate::status::ETCD_VERSION.to_owned();
             let parts = ReceiverStream::new(parts).map(move |part: Result<(Bytes, u64), Failure>| {
                 let (blob, remaining_bytes) = part.map_err(status)?;
-                let part = pb::SnapshotResponse { header: header.clone(), remaining_bytes, blob, version: version.clone() };
+                let part = pb::SnapshotResponse { header, remaining_bytes, blob, version: version.clone() };
                 Ok(Message::Whole(part.encode_to_vec().into()))
             });
             Ok(Response::new(Box::pin(parts) as Pin<Box<dyn Stream<Item = _> + Send>>))

@@ -23,15 +23,15 @@ pub(super) async fn answer(served: &Served, request: &Request<Incoming>) -> Resp
         "/livez" => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
         "/readyz" => match serves(served).await {
             Ok(()) => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
-            Err(reason) => page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("[-]linearizable_read failed: {reason}\n")),
+            Err(reason) => {
+                page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("[-]linearizable_read failed: {reason}\n"))
+            }
         },
         "/version" => page(StatusCode::OK, JSON, status::version_json()),
         "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", served.shared.metrics.text()),
-        _ if path.starts_with("/v3/") || path.starts_with("/v3beta/") => page(
-            StatusCode::NOT_FOUND,
-            TEXT,
-            "there is no JSON gateway here yet: use gRPC\n".to_owned(),
-        ),
+        _ if path.starts_with("/v3/") || path.starts_with("/v3beta/") => {
+            page(StatusCode::NOT_FOUND, TEXT, "there is no JSON gateway here yet: use gRPC\n".to_owned())
+        }
         _ => page(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned()),
     }
 }

@@ -98,7 +98,9 @@ impl Method {
             ("Auth", "AuthStatus") => Self::AuthStatus,
             ("Auth", "Authenticate") => Self::Authenticate,
             ("Auth", "AuthEnable" | "AuthDisable" | "UserAdd" | "UserGet" | "UserList" | "UserDelete") => Self::Missing,
-            ("Auth", "UserChangePassword" | "UserGrantRole" | "UserRevokeRole" | "RoleAdd" | "RoleGet") => Self::Missing,
+            ("Auth", "UserChangePassword" | "UserGrantRole" | "UserRevokeRole" | "RoleAdd" | "RoleGet") => {
+                Self::Missing
+            }
             ("Auth", "RoleList" | "RoleDelete" | "RoleGrantPermission" | "RoleRevokePermission") => Self::Missing,
             ("grpc.health.v1.Health", "Check") => Self::Health,
             _ => return None,

@@ -6,11 +6,7 @@ use bytes::Bytes;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
-use super::{
-    Outbox, Served,
-    grpc::decode,
-    outbox::Messages,
-};
+use super::{Outbox, Served, grpc::decode, outbox::Messages};
 use crate::{
     core::StreamRequest,
     pb::etcdserverpb::{self as pb, watch_request::RequestUnion},

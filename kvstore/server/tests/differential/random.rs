@@ -121,6 +121,13 @@ fn equal(reference: &Kind, subject: &Kind, operations: usize) {
     assert_eq!(coverage.missing(), Vec::<String>::new(), "pairs of (request, option, result) that were met too rarely");
 }
 
+#[test]
+fn the_store_does_not_differ_from_etcd() {
+    let test = "the_store_does_not_differ_from_etcd";
+    let Some(etcd) = servers::reference().or_else(|| servers::older_for(test)) else { return };
+    equal(&etcd, &Kind::Causeway, operations());
+}
+
 /// What is compared is not what changes by itself.
 #[test]
 fn etcd_does_not_differ_from_itself() {

@@ -13,6 +13,8 @@ pub(crate) enum Kind {
     Etcd(PathBuf),
     /// The etcd 3.4 of this path.
     Older(PathBuf),
+    /// The store of this crate, in this process.
+    Causeway,
 }
 
 pub(crate) struct Server {
@@ -24,6 +26,7 @@ pub(crate) struct Server {
 
 enum Running {
     Process(Child),
+    Here { _server: kvstore_server::Server },
 }
 
 fn peer(name: &str) -> Option<PathBuf> {
@@ -50,7 +53,7 @@ pub(crate) fn reference_for(test: &str) -> Option<Kind> {
 
 /// What is compared with the reference.
 pub(crate) fn subjects() -> Vec<Kind> {
-    Vec::new()
+    vec![Kind::Causeway]
 }
 
 /// Debian's etcd 3.4, or a loud skip.
@@ -81,6 +84,18 @@ impl Server {
     pub(crate) fn start(kind: &Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         match kind {
+            Kind::Causeway => {
+                let config = kvstore_server::Config {
+                    name: "t".to_owned(),
+                    data_dir: directory.path().join("data"),
+                    listen_client_urls: vec!["http://127.0.0.1:0".to_owned()],
+                    unsafe_no_fsync: true,
+                    ..Default::default()
+                };
+                let server = kvstore_server::Server::start(config).expect("the store starts in a fresh directory");
+                let url = server.client_urls()[0].clone();
+                Self { url, running: Running::Here { _server: server }, older: false, _directory: directory }
+            }
             Kind::Etcd(path) | Kind::Older(path) => {
                 let url = format!("http://127.0.0.1:{}", free_port());
                 let peer = format!("http://127.0.0.1:{}", free_port());
@@ -114,6 +129,7 @@ impl Drop for Server {
                 let _ = child.kill();
                 let _ = child.wait();
             }
+            Running::Here { .. } => {}
         }
     }
 }

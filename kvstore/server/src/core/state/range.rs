@@ -36,7 +36,7 @@ pub(crate) struct RangeJob {
 #[derive(Debug)]
 pub(crate) enum Step {
     Done(Bytes),
-    Again(RangeJob),
+    Again(Box<RangeJob>),
 }
 
 // === impl RangeJob ===
@@ -91,7 +91,7 @@ impl RangeJob {
         match page {
             Page::Next(next) if self.taken < limit => {
                 self.next = next;
-                Ok(Step::Again(self))
+                Ok(Step::Again(Box::new(self)))
             }
             Page::Next(_) => Ok(Step::Done(self.finish(true))),
             Page::Done => Ok(Step::Done(self.finish(false))),

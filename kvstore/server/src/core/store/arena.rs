@@ -41,9 +41,4 @@ impl<T> Arena<T> {
     pub(crate) fn remove(&mut self, number: u32) {
         self.free.push(number);
     }
-
-    pub(crate) fn len(&self) -> usize {
-        let all = self.chunks.last().map_or(0, |last| (self.chunks.len() - 1) * CHUNK + last.len());
-        all - self.free.len()
-    }
 }

@@ -38,6 +38,15 @@ impl Store {
         self.swept == self.compacted
     }
 
+    /// An estimate of what is still to be freed.
+    pub(crate) fn unswept_bytes(&self) -> u64 {
+        if self.is_swept() {
+            return 0;
+        }
+        let waiting = self.versions.logged_before(self.compacted) as u64;
+        waiting * self.versions.cost(0)
+    }
+
     /// Frees what compaction let go of, at most so many changes. True when done.
     pub(crate) fn sweep(&mut self, mut changes: usize) -> bool {
         if self.held {

@@ -128,6 +128,10 @@ impl Versions {
         self.log.range(start..).map(|(_, number)| *number)
     }
 
+    pub(crate) fn logged_before(&self, revision: i64) -> usize {
+        self.log.partition_point(|(at, _)| *at < revision)
+    }
+
     pub(crate) fn oldest_logged(&self) -> Option<(i64, u32)> {
         self.log.front().copied()
     }
@@ -140,10 +144,6 @@ impl Versions {
     pub(crate) fn sort_log(&mut self) {
         let rows = &self.rows;
         self.log.make_contiguous().sort_unstable_by_key(|(revision, number)| (*revision, rows.get(*number).sub));
-    }
-
-    pub(crate) fn len(&self) -> usize {
-        self.rows.len()
     }
 
     /// Bytes that a version with a value of this length takes.

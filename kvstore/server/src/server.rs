@@ -1,0 +1,167 @@
+//! A running store: its threads, and how it ends.
+
+use std::{
+    sync::Arc,
+    thread::JoinHandle,
+    time::{Duration, Instant},
+};
+
+use runtime::Tasks;
+
+use crate::{
+    config::Config,
+    core::Limits,
+    disk::WalOptions,
+    driver::{Driver, Handle, RecoverError, Stopped, recover},
+    edge::{self, ListenError, Listener, Served},
+    identity::identity,
+    pb::etcdserverpb::Member,
+    status::Shared,
+};
+
+/// One member leads as soon as its vote is on disk.
+const LEADS_WITHIN: Duration = Duration::from_secs(30);
+
+/// Why a store does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Data(#[from] RecoverError),
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    #[error("cannot start a thread")]
+    Thread(#[source] std::io::Error),
+    #[error("the store ended while it started")]
+    Stopped(#[source] Stopped),
+    #[error("the store has no leader after {} s: its disk may hang", LEADS_WITHIN.as_secs())]
+    NoLeader,
+}
+
+/// Dropping it stops it.
+pub struct Server {
+    handle: Handle,
+    driver: Option<JoinHandle<Result<(), Stopped>>>,
+    edge: Option<tokio::runtime::Runtime>,
+    tasks: Tasks,
+    urls: Vec<String>,
+}
+
+// === impl Server ===
+
+impl Server {
+    /// Opens the data directory, recovers what is in it, and listens when there is a leader.
+    ///
+    /// # Errors
+    /// When the directory cannot be used, or a URL cannot be listened on.
+    pub fn start(config: Config) -> Result<Self, StartError> {
+        let limits = Limits {
+            max_request_bytes: config.max_request_bytes,
+            max_txn_ops: config.max_txn_ops,
+            quota_bytes: config.quota_backend_bytes,
+            notify_every: config.watch_progress_notify_interval,
+        };
+        let options = WalOptions { sync: !config.unsafe_no_fsync, ..WalOptions::default() };
+        let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
+        let recovered = recover(&config.data_dir, options, limits, fresh)?;
+        let edge = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(config.workers.max(1))
+            .thread_name("store-edge")
+            .enable_all()
+            .build()
+            .map_err(StartError::Thread)?;
+        let mut listeners = Vec::new();
+        for url in &config.listen_client_urls {
+            listeners.push(edge.block_on(Listener::bind(url))?);
+        }
+        let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
+        let client_urls = if config.advertise_client_urls.is_empty() { &urls } else { &config.advertise_client_urls };
+        let member = Member {
+            id: recovered.core.state().member,
+            name: config.name.clone(),
+            peer_ur_ls: config.initial_advertise_peer_urls.clone(),
+            client_ur_ls: client_urls.clone(),
+            is_learner: false,
+        };
+        let tasks = Tasks::default();
+        let shared = Arc::new(Shared::new(member, config.max_request_bytes, tasks.clone()));
+        let (handle, inputs) = Handle::new();
+        let driver = Driver::new(recovered, config.auto_compaction.clone(), inputs, shared.clone());
+        let driver = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || {
+                let ended = driver.run();
+                if let Err(error) = &ended {
+                    tracing::error!(error = error as &dyn std::error::Error, "the store stops");
+                }
+                ended
+            })
+            .map_err(StartError::Thread)?;
+        let mut server = Self { handle: handle.clone(), driver: Some(driver), edge: Some(edge), tasks, urls };
+        server.wait_for_leader(&shared)?;
+        for listener in listeners {
+            let (served, tasks) = (Served { handle: handle.clone(), shared: shared.clone() }, server.tasks.clone());
+            server.spawn("store listener", edge::serve(listener, served, tasks));
+        }
+        Ok(server)
+    }
+
+    /// Where clients reach it.
+    pub fn client_urls(&self) -> &[String] {
+        &self.urls
+    }
+
+    /// The store's thread ended by itself: its disk failed, or its log is not to be applied.
+    pub fn has_ended(&self) -> bool {
+        self.driver.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// Stops it: what was acknowledged is on disk already.
+    ///
+    /// # Errors
+    /// Why it had ended before.
+    pub fn stop(mut self) -> Result<(), Stopped> {
+        self.end()
+    }
+
+    fn wait_for_leader(&mut self, shared: &Shared) -> Result<(), StartError> {
+        let began = Instant::now();
+        while !shared.has_leader() {
+            if self.has_ended() {
+                return Err(self.end().err().map_or(StartError::NoLeader, StartError::Stopped));
+            }
+            if began.elapsed() > LEADS_WITHIN {
+                return Err(StartError::NoLeader);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+        Ok(())
+    }
+
+    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        if let Some(edge) = &self.edge {
+            let _entered = edge.enter();
+            self.tasks.spawn_finite(name, task);
+        }
+    }
+
+    fn end(&mut self) -> Result<(), Stopped> {
+        self.handle.stop();
+        self.tasks.stopping().cancel();
+        let ended = match self.driver.take().map(JoinHandle::join) {
+            Some(Ok(ended)) => ended,
+            Some(Err(_)) => Err(Stopped::Log("the store's thread ended by a mistake in it".to_owned())),
+            None => Ok(()),
+        };
+        if let Some(edge) = self.edge.take() {
+            edge.shutdown_timeout(Duration::from_secs(1));
+        }
+        ended
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Who wants to know calls `stop`.
+        let _ = self.end();
+    }
+}
