@@ -92,8 +92,16 @@ impl Core {
             }
             Request::Txn(txn, raw) => {
                 state::check_txn(&txn, self.limits.max_txn_ops)?;
-                if state::is_read_only(&txn) && state::is_serializable(&txn) {
-                    return self.txn(token, txn, raw);
+                if state::is_read_only(&txn) {
+                    if state::is_serializable(&txn) {
+                        return self.txn(token, txn, raw);
+                    }
+                } else {
+                    // What could write is refused as a write, whichever branch it takes.
+                    self.fits(&raw)?;
+                    if state::puts(&txn) {
+                        self.check_quota(raw.len())?;
+                    }
                 }
                 // A transaction that writes nothing is a read: it goes through the log only if, at its read index, it
                 // turns out to write.
@@ -166,7 +174,9 @@ impl Core {
     fn status(&self) -> pb::StatusResponse {
         let errors = self.state.alarms.iter().map(|(kind, member)| {
             let name = pb::AlarmType::try_from(*kind).map_or("UNKNOWN", |alarm| alarm.as_str_name());
-            format!("memberID:{member} alarm:{name} ")
+            // As protobuf's text form has it, which leaves out a member 0.
+            let member = if *member == 0 { String::new() } else { format!("memberID:{member} ") };
+            format!("{member}alarm:{name} ")
         });
         pb::StatusResponse {
             header: Some(self.header().message()),
@@ -201,10 +211,6 @@ impl Core {
     }
 
     fn propose_txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
-        self.fits(&raw)?;
-        if state::puts(&txn) {
-            self.check_quota(raw.len())?;
-        }
         self.propose(token, (Kind::Txn, 0, raw), Write::Txn(txn))
     }
 

@@ -184,8 +184,7 @@ impl Names<'_> {
         status.raft_index = status.raft_index.min(1);
         status.raft_applied_index = status.raft_applied_index.min(1);
         status.raft_term = status.raft_term.min(1);
-        status.db_size = status.db_size.signum();
-        status.db_size_in_use = status.db_size_in_use.signum();
+        (status.db_size, status.db_size_in_use) = (0, 0);
         let own = self.member.to_string();
         status.errors.iter_mut().for_each(|error| *error = error.replace(&own, "OWN"));
     }

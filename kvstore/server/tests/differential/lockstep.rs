@@ -174,7 +174,10 @@ impl Lockstep {
         let (reference, subject) = tokio::join!(self.reference.stream(stream), self.subject.stream(stream));
         if waits {
             // No progress is promised for a stream with a watch on what is to come.
-            tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
+            let promised = tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
+            if !self.older {
+                same(&promised.0, &promised.1)?;
+            }
         } else {
             let settled = if self.older {
                 // It promises progress before it has delivered; see below.

@@ -11,6 +11,8 @@ pub(crate) fn alike(op: &Op, now: &Moment<'_>) -> bool {
         Op::WatchCreate(watch) if now.rev(watch.start) < 0 => false,
         // 3.4 counts the compacted revision itself as compacted here.
         Op::HashKV { rev } => now.rev(*rev) != now.compacted || now.compacted == 0,
+        // 3.4 does not count what a nested transaction puts.
+        Op::Alarm { action, .. } => *action != 1,
         // 3.4 loses a deletion at the compacted revision.
         Op::WatchCreate(watch) => now.rev(watch.start) != now.compacted || now.compacted == 0,
         _ => true,

@@ -144,9 +144,12 @@ impl WatchStream {
         true
     }
 
-    /// Reads until nothing has come for so long.
-    pub(crate) async fn quiet(&mut self, wait: Duration) {
+    /// Reads until nothing has come for so long; whether a request for progress was answered.
+    pub(crate) async fn quiet(&mut self, wait: Duration) -> bool {
+        self.progress = 0;
+        self.send(request(RequestUnion::ProgressRequest(WatchProgressRequest {}))).await;
         while self.read(wait).await {}
+        self.progress != 0
     }
 
     /// Takes the next response; false if none came in time.
@@ -179,7 +182,7 @@ impl WatchStream {
             self.buried.remove(&id);
         }
         let (last_header, last_event) = self.last.get(&id).copied().unwrap_or_default();
-        if revision < last_header {
+        if revision < last_header && !response.canceled {
             said.push(Said::Broken(format!("header revision {revision} after {last_header}")));
         }
         let mut newest = last_event;
