@@ -139,7 +139,9 @@ impl Core {
             }
             Request::Alarm(alarm, raw) => self.propose(token, (Kind::Alarm, 0, raw), Write::Alarm(alarm)),
             Request::HashKv { revision } => {
-                let revision = self.state.store.reads_at(revision, self.state.store.revision())?;
+                let reads_at = self.state.store.reads_at(revision, self.state.store.revision())?;
+                // etcd takes a negative revision as it is: nothing had happened yet.
+                let revision = if revision < 0 { revision } else { reads_at };
                 let job = HashJob::new(&self.state, revision);
                 self.jobs.push_back((token, Job::Hash(job)));
                 Ok(())

@@ -97,7 +97,7 @@ impl Lockstep {
             older::mask(&mut reference);
             older::mask(&mut subject);
         }
-        if differences::intended(op, &reference, &subject) {
+        if differences::intended(self.compacted, &reference, &subject) {
             return Ok(());
         }
         same(&reference, &subject)
