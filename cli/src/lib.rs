@@ -74,6 +74,10 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let given: Vec<_> = std::env::args_os().collect();
+    if let Some(refused) = commands::kvstore::serve::not_yet(&given) {
+        eprintln!("error: {refused}");
+        return ExitCode::from(usage::WRONG);
+    }
     let (arguments, origins) = match with_sources(given) {
         Ok(found) => found,
         Err(error) => return failed(&error),

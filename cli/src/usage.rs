@@ -7,7 +7,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 
 /// As every command of its kind answers.
-const USAGE: u8 = 2;
+pub(crate) const WRONG: u8 = 2;
 
 /// Prints it. `origins` says which options came from a file or a variable.
 pub(crate) fn refuse(error: &clap::Error, origins: &BTreeMap<String, String>) -> ExitCode {
@@ -36,7 +36,7 @@ pub(crate) fn refuse(error: &clap::Error, origins: &BTreeMap<String, String>) ->
     let shown = if empty { text } else { format!("{line}\n{}\n", help.join("\n")) };
     // Nobody to tell.
     std::io::stderr().write_all(shown.as_bytes()).ok();
-    ExitCode::from(USAGE)
+    ExitCode::from(WRONG)
 }
 
 /// The name of the option that the error is about.

@@ -89,8 +89,8 @@ impl Bed {
         let mut bed = Self { parts: Parts::new(plan, binaries), network, ledger, kept: None, files_kept: false };
         progress("underlay: a bridge, and a namespace for each node and store");
         for cluster in bed.plan.clusters.clone() {
-            let store = Store::start(&bed.parts.plan, &cluster, &mut bed.ledger)?;
-            progress(&format!("{}: etcd at {}", cluster.name, store.endpoint));
+            let store = Store::start(&bed.parts.plan, &bed.parts.binaries, &cluster, &mut bed.ledger)?;
+            progress(&format!("{}: {} store at {}", cluster.name, bed.plan.store, store.endpoint));
             bed.stores.insert(cluster.name.clone(), store);
             Manifests::open(&cluster.manifests)?.namespace("demo")?;
         }

@@ -32,4 +32,4 @@ pub use network::Network;
 pub use plan::{ClusterPlan, NodePlan, Plan};
 pub use pod::{Pod, PodSpec};
 pub use process::{Process, run, wait_until};
-pub use store::Store;
+pub use store::{Store, StoreKind};

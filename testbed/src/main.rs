@@ -7,7 +7,7 @@ use std::time::Instant;
 use anyhow::{Context, Result, bail};
 use nix::sys::signal::{SigSet, Signal};
 use testbed::demo::{self, Stage};
-use testbed::{Binaries, Ledger, Plan, server, take_down};
+use testbed::{Binaries, Ledger, Plan, StoreKind, server, take_down};
 
 #[derive(clap::Parser)]
 #[command(name = "testbed", about = "A mesh on one machine, and proofs from its live traffic")]
@@ -35,9 +35,9 @@ struct Demo {
     /// Remove what an earlier run left
     #[arg(long, conflicts_with = "keep")]
     down: bool,
-    /// Kind of the stores
-    #[arg(long, default_value = "etcd", value_parser = ["etcd"])]
-    store: String,
+    /// Kind of the stores: embedded, or etcd
+    #[arg(long, default_value = "embedded")]
+    store: StoreKind,
     /// How many clusters
     #[arg(long, default_value_t = 2, value_parser = clap::value_parser!(u32).range(2..=4))]
     clusters: u32,
@@ -97,7 +97,7 @@ fn demo(args: &Demo) -> Result<bool> {
     let started = Instant::now();
     let mut print = |line: &str| println!("[{:5.1} s] {line}", started.elapsed().as_secs_f64());
     print(&format!("run {run_id}: {} clusters, store: {}", args.clusters, args.store));
-    let plan = Plan::new(&run_id, &dir, args.clusters);
+    let plan = Plan { store: args.store, ..Plan::new(&run_id, &dir, args.clusters) };
     let mut stage = Stage::set(plan, Binaries::beside_us()?, &ledger, &mut print)?;
     assert!(!args.panic, "asked to fail by --panic");
     let mut held = demo::run(&mut stage, &args.only, &mut print);

@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
+use crate::StoreKind;
+
 /// A mesh of clusters with two nodes each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Plan {
@@ -13,6 +15,8 @@ pub struct Plan {
     pub run_id: String,
     /// Where files of the run lie.
     pub dir: PathBuf,
+    /// What the clusters' state lies in.
+    pub store: StoreKind,
     /// The namespace of the bridge.
     pub underlay: String,
     /// The clusters. One without nodes is a store alone: whoever writes it is the cluster.
@@ -86,7 +90,15 @@ impl Plan {
         let dir = dir.join(run_id);
         let cluster = |id: u32| cluster(run_id, &dir, id);
         let clusters = (1..=clusters).map(cluster).collect();
-        Self { run_id: run_id.to_owned(), underlay: format!("cw{run_id}-net"), clusters, dir, agent_flags: Vec::new() }
+        let store = StoreKind::Embedded;
+        Self {
+            run_id: run_id.to_owned(),
+            store,
+            underlay: format!("cw{run_id}-net"),
+            clusters,
+            dir,
+            agent_flags: Vec::new(),
+        }
     }
 
     /// A cluster by name.
@@ -120,7 +132,7 @@ fn cluster(run_id: &str, dir: &Path, id: u32) -> ClusterPlan {
     };
     ClusterPlan {
         id,
-        store_netns: format!("cw{run_id}-{name}-etcd"),
+        store_netns: format!("cw{run_id}-{name}-store"),
         store_ip: Ipv4Addr::new(192, 168, 240, octet * 10),
         mesh_out: format!("mo{octet}"),
         mesh_in: format!("mi{octet}"),

@@ -1,4 +1,4 @@
-//! A cluster's store: Debian's etcd in a namespace of its own.
+//! A cluster's store in a namespace of its own: ours, or Debian's etcd.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -6,9 +6,19 @@ use std::time::Duration;
 use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 
-use crate::{ClusterPlan, Ledger, Plan, Process, process};
+use crate::{Binaries, ClusterPlan, Ledger, Plan, Process, process};
 
-/// A running etcd.
+/// What a store is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub enum StoreKind {
+    /// `causeway kvstore serve`
+    #[default]
+    Embedded,
+    /// Debian's etcd
+    Etcd,
+}
+
+/// A running store.
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Store {
     /// Where clients reach it.
@@ -17,22 +27,29 @@ pub struct Store {
     pub data_dir: PathBuf,
     /// The process.
     pub process: Process,
+    kind: StoreKind,
     netns: String,
 }
 
 impl Store {
-    /// Starts a cluster's etcd and waits until it answers.
+    /// Starts a cluster's store and waits until it answers.
     ///
     /// # Errors
     ///
     /// When it does not answer within ten seconds.
-    pub fn start(plan: &Plan, cluster: &ClusterPlan, ledger: &mut Ledger) -> Result<Self> {
-        let home = plan.dir.join(&cluster.name).join("etcd");
+    pub fn start(plan: &Plan, binaries: &Binaries, cluster: &ClusterPlan, ledger: &mut Ledger) -> Result<Self> {
+        let kind = plan.store;
+        let home = plan.dir.join(&cluster.name).join("store");
         let endpoint = format!("http://{}:2379", cluster.store_ip);
         let data_dir = home.join("data");
         let token = format!("{}-{}", plan.run_id, cluster.name);
         let peer = "http://127.0.0.1:2380";
-        let mut words = vec!["etcd".to_owned()];
+        let mut words = match kind {
+            StoreKind::Embedded => {
+                vec![binaries.causeway.display().to_string(), "kvstore".to_owned(), "serve".to_owned()]
+            }
+            StoreKind::Etcd => vec!["etcd".to_owned()],
+        };
         for (flag, value) in [
             ("name", cluster.name.as_str()),
             ("data-dir", &data_dir.display().to_string()),
@@ -43,6 +60,8 @@ impl Store {
             ("initial-cluster", &format!("{}={peer}", cluster.name)),
             // Without a token of its own a wiped store would come back with the same cluster id.
             ("initial-cluster-token", &token),
+            // Users of the demo may leave it running.
+            ("auto-compaction-retention", "1h"),
         ] {
             words.push(format!("--{flag}={value}"));
         }
@@ -50,8 +69,8 @@ impl Store {
         std::fs::create_dir_all(&data_dir)?;
         std::fs::set_permissions(&data_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
         let netns = cluster.store_netns.clone();
-        let process = Process::start(ledger, "etcd", &netns, &home.join("etcd.log"), &words)?;
-        let mut store = Self { endpoint, data_dir, process, netns };
+        let process = Process::start(ledger, "store", &netns, &home.join("store.log"), &words)?;
+        let mut store = Self { endpoint, data_dir, process, kind, netns };
         store.wait()?;
         Ok(store)
     }
@@ -72,8 +91,14 @@ impl Store {
     ///
     /// When the data cannot be removed.
     pub fn wipe(&self) -> Result<()> {
-        let member = self.data_dir.join("member");
-        std::fs::remove_dir_all(&member).with_context(|| format!("remove {}", member.display()))
+        let parts: &[&str] = match self.kind {
+            StoreKind::Embedded => &["wal", "checkpoints"],
+            StoreKind::Etcd => &["member"],
+        };
+        for part in parts.iter().map(|part| self.data_dir.join(part)) {
+            std::fs::remove_dir_all(&part).with_context(|| format!("remove {}", part.display()))?;
+        }
+        Ok(())
     }
 
     /// What etcdctl prints: the witness that knows nothing of us.
@@ -89,9 +114,30 @@ impl Store {
     }
 
     fn wait(&mut self) -> Result<()> {
-        process::wait_until("etcd answers", Duration::from_secs(10), || {
+        process::wait_until("the store answers", Duration::from_secs(10), || {
             self.process.check()?;
             self.etcdctl(&["endpoint", "health"]).map(|_| ())
         })
+    }
+}
+
+impl std::fmt::Display for StoreKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Embedded => "embedded",
+            Self::Etcd => "etcd",
+        })
+    }
+}
+
+impl std::str::FromStr for StoreKind {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "embedded" => Ok(Self::Embedded),
+            "etcd" => Ok(Self::Etcd),
+            _ => Err(format!("{text:?} is no kind of store: embedded, or etcd")),
+        }
     }
 }

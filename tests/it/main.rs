@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use testbed::demo::Stage;
-use testbed::{Binaries, Plan};
+use testbed::{Binaries, Plan, StoreKind};
 
 /// Meshes run one after another: two at once would starve each other of CPU, and what a run leaves behind could not be
 /// told from what the other is using.
@@ -39,9 +39,19 @@ fn machine(test: &str) -> Option<MutexGuard<'static, ()>> {
 
 /// A mesh in a folder of its own.
 fn stage(folder: &Path) -> anyhow::Result<Stage> {
+    stage_on(store(), folder)
+}
+
+/// One whose stores are of this kind.
+fn stage_on(store: StoreKind, folder: &Path) -> anyhow::Result<Stage> {
     let run_id = format!("{:04x}", std::process::id() as u16);
-    let plan = Plan::new(&run_id, folder, 2);
+    let plan = Plan { store, ..Plan::new(&run_id, folder, 2) };
     Stage::set(plan, Binaries::beside_us()?, &ledger(folder), |line| println!("{line}"))
+}
+
+/// What `cargo xtask test --store` chose.
+fn store() -> StoreKind {
+    std::env::var("CAUSEWAY_TEST_STORE").map_or_else(|_| StoreKind::default(), |kind| kind.parse().unwrap())
 }
 
 fn ledger(folder: &Path) -> PathBuf {

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use testbed::demo::{PROOFS, SETTLE, Stage, dump};
-use testbed::wait_until;
+use testbed::{StoreKind, wait_until};
 
 /// How long nothing happens.
 const IDLE: Duration = Duration::from_secs(3);
@@ -23,6 +23,24 @@ fn every_proof_of_the_demo_holds() {
     removed_cluster_is_drained_at_once_and_comes_back(&stage).expect("the mesh follows its client files");
     crate::commands::every_list_prints(&stage).expect("the commands print");
     nothing_is_done_when_nothing_happens(&stage).expect("an idle mesh is idle");
+}
+
+/// The story of two clusters and the outage of a store, on the kind of store that the other tests do not use.
+#[test]
+fn the_story_and_the_outage_hold_on_the_other_store() {
+    let Some(_machine) = crate::machine("mesh on the other store") else { return };
+    let other = match crate::store() {
+        StoreKind::Embedded => StoreKind::Etcd,
+        StoreKind::Etcd => StoreKind::Embedded,
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let mut stage = crate::stage_on(other, folder.path()).expect("the mesh comes up");
+    for proof in PROOFS.iter().filter(|proof| proof.store) {
+        match (proof.prove)(&mut stage) {
+            Ok(observed) => println!("on {other}: {}: {observed}", proof.promise),
+            Err(error) => panic!("on {other}: {}: {error:#}", proof.promise),
+        }
+    }
 }
 
 /// Agents and operators once read their manifests without end: to read a file was an event, and each event was answered

@@ -19,7 +19,7 @@ pub(crate) struct Args {
     /// Break everything that can be broken, not only what is quickly mended
     #[arg(long)]
     long: bool,
-    /// Kind of the stores: etcd
+    /// Kind of the stores: embedded (the default), or etcd
     #[arg(long)]
     store: Option<String>,
     /// How many clusters, 2 to 4

@@ -17,6 +17,9 @@ pub(crate) struct Args {
     /// Run the full counts of tests that are shortened by default
     #[arg(long)]
     long: bool,
+    /// Kind of the stores of meshes: embedded, or etcd
+    #[arg(long, default_value = "embedded")]
+    store: String,
     /// Only tests whose name contains this
     filter: Option<String>,
 }
@@ -82,6 +85,7 @@ fn cargo_test(args: &Args, quick: bool) -> Result<Totals> {
             command.env_remove(variable);
         }
     }
+    command.env("CAUSEWAY_TEST_STORE", &args.store);
     let mut child = command.stdout(Stdio::piped()).spawn().context("start cargo test")?;
     let stdout = child.stdout.take().context("cargo test has no standard output")?;
     let mut totals = Totals::default();

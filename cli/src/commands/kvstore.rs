@@ -1,4 +1,4 @@
-//! `causeway kvstore`: any etcd, by address or client file.
+//! `causeway kvstore`: any etcd, by address or client file; and the embedded store.
 
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -7,6 +7,8 @@ use anyhow::{Context, Result, bail};
 use kvstore::{Backend, Event, KeyValue, Range};
 
 use crate::output::print;
+
+pub(crate) mod serve;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -52,11 +54,16 @@ enum Command {
         /// The prefix
         prefix: String,
     },
+    /// Run the embedded store: an etcd v3 server of one member
+    Serve(Box<serve::Args>),
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.kvstore != "etcd" {
         bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
+    }
+    if let Command::Serve(args) = args.command {
+        return serve::run(*args).await;
     }
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
     let store = options.connect().await?;
@@ -66,6 +73,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
 
 async fn execute(command: Command, store: Arc<kvstore::Client>) -> Result<ExitCode> {
     match command {
+        Command::Serve(_) => unreachable!("it needs no store, and was taken before"),
         Command::Get { recursive, key } => {
             let range = if recursive { Range::prefix(key.clone()) } else { Range::key(key.clone()) };
             let found = all(&*store, range).await?;

@@ -1,4 +1,4 @@
-//! Proof 6: etcd of east is killed for twenty seconds under traffic. Nothing changes; then work goes on without it.
+//! Proof 6: the store of east is killed for twenty seconds under traffic. Nothing changes; then work goes on without it.
 
 use std::collections::BTreeSet;
 use std::net::{SocketAddr, TcpStream};
@@ -15,7 +15,7 @@ use crate::{PodSpec, wait_until};
 
 /// How long nothing at all may change.
 const STILL: Duration = Duration::from_secs(10);
-/// How long etcd is gone in all.
+/// How long the store is gone in all.
 const OUTAGE: Duration = Duration::from_secs(20);
 /// Datagrams a second of each probe.
 const RATE: u32 = 100;
@@ -106,8 +106,8 @@ pub fn prove(stage: &mut Stage) -> Result<String> {
         control.stop()?.check_all_delivered().context("control, after the policy")?;
     }
     Ok(format!(
-        "{refused}; 0 of {} allowed lost, 0 of {} forbidden delivered; {} rows unchanged for {} s; without etcd: {worked}; \
-         {}; converged {:.1} s after etcd came back",
+        "{refused}; 0 of {} allowed lost, 0 of {} forbidden delivered; {} rows unchanged for {} s; without it: {worked}; \
+         {}; converged {:.1} s after it came back",
         sent[0],
         sent[1],
         before.len(),

@@ -56,7 +56,22 @@ const EDGES: [(&str, &[&str]); 28] = [
         ],
     ),
     ("operator", &["model", "wire", "kvstore", "statedb", "tables", "loadbalancer", "reflector", "k8s", "ipam"]),
-    ("cli", &["agent", "chaos", "operator", "api", "model", "wire", "kvstore", "datapath", "netlink", "runtime"]),
+    (
+        "cli",
+        &[
+            "agent",
+            "chaos",
+            "operator",
+            "api",
+            "model",
+            "wire",
+            "kvstore",
+            "kvstore-server",
+            "datapath",
+            "netlink",
+            "runtime",
+        ],
+    ),
     ("chaos", &["testbed", "ebpf-abi", "netlink"]),
     ("tests", &[]),
 ];
