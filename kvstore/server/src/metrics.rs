@@ -110,7 +110,7 @@ impl Metrics {
         self.streams.set(hub.stream_count() as i64);
         self.watches.set(hub.watch_count() as i64);
         self.slow_watches.set(hub.slow_count() as i64);
-        self.leases.set(state.leases.ids().len() as i64);
+        self.leases.set(state.leases.count() as i64);
         self.segments.set(segments as i64);
     }
 

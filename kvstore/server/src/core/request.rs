@@ -134,7 +134,7 @@ impl Core {
             }
             Request::LeaseLeases => {
                 self.lead()?;
-                let leases = self.state.leases.ids().map(|id| pb::LeaseStatus { id }).collect();
+                let leases = self.state.leases.ids().into_iter().map(|id| pb::LeaseStatus { id }).collect();
                 self.tell(token, &pb::LeaseLeasesResponse { header: Some(self.header().message()), leases })
             }
             Request::Alarm(alarm, raw) => self.propose(token, (Kind::Alarm, 0, raw), Write::Alarm(alarm)),

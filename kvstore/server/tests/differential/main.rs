@@ -17,3 +17,4 @@ mod shrink;
 mod stock;
 mod stream;
 mod ties;
+mod waiting;

@@ -60,6 +60,8 @@ pub(crate) struct WatchStream {
     /// Watches that the server cancelled for a compaction. etcd keeps their ids until the client cancels them too, and
     /// promises no progress meanwhile.
     buried: BTreeSet<i64>,
+    /// Whether those are cancelled at once.
+    pub(crate) burying: bool,
 }
 
 struct Outgoing(mpsc::Receiver<WatchRequest>);
@@ -92,7 +94,18 @@ impl WatchStream {
         let path = http::uri::PathAndQuery::from_static("/etcdserverpb.Watch/Watch");
         let responses = grpc.streaming(tonic::Request::new(Outgoing(outgoing)), path, codec).await?.into_inner();
         let (log, last, partial, buried) = Default::default();
-        Ok(Self { requests, responses, log, progress: 0, last, partial, fragments: 0, created: None, buried })
+        Ok(Self {
+            requests,
+            responses,
+            log,
+            progress: 0,
+            last,
+            partial,
+            fragments: 0,
+            created: None,
+            buried,
+            burying: true,
+        })
     }
 
     /// The id that the server gave; [`ALL`] if it refused.
@@ -212,7 +225,7 @@ impl WatchStream {
             return;
         }
         if response.canceled {
-            if response.compact_revision != 0 {
+            if response.compact_revision != 0 && self.burying {
                 self.buried.insert(id);
                 let _ =
                     self.requests.try_send(request(RequestUnion::CancelRequest(WatchCancelRequest { watch_id: id })));
@@ -220,7 +233,9 @@ impl WatchStream {
             said.push(Said::Cancelled { compacted: response.compact_revision, reason: response.cancel_reason });
             self.last.remove(&id);
         } else {
-            self.last.insert(id, (revision, newest));
+            // A created watch is told the store's revision; from its first events on the revision is how far it has come.
+            let told = if response.created { 0 } else { revision };
+            self.last.insert(id, (told, newest));
         }
         if said.is_empty() && id == ALL {
             self.progress = revision;
