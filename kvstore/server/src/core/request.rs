@@ -99,6 +99,7 @@ impl Core {
                 } else {
                     // What could write is refused as a write, whichever branch it takes.
                     self.fits(&raw)?;
+                    self.state.check_sound()?;
                     if state::puts(&txn) {
                         self.check_quota(raw.len())?;
                     }
@@ -273,6 +274,7 @@ impl Core {
 
     /// Whether this much more may be stored. The first refusal raises the alarm, which the log then enforces.
     fn check_quota(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.state.check_sound()?;
         if self.state.alarms.iter().any(|(kind, _)| *kind == state::NO_SPACE) {
             return Err(Failure::NoSpace);
         }

@@ -91,6 +91,8 @@ impl Answer {
             Self::Status(status) => names.status(status),
             Self::Alarm(response) => {
                 response.alarms.iter_mut().for_each(|alarm| alarm.member_id = names.member(alarm.member_id));
+                // etcd has them in no order.
+                response.alarms.sort_by_key(|alarm| (alarm.alarm, alarm.member_id));
             }
             Self::Hash(response) => response.hash = 0,
             Self::HashKV(response) => response.hash = 0,
@@ -187,5 +189,6 @@ impl Names<'_> {
         (status.db_size, status.db_size_in_use) = (0, 0);
         let own = self.member.to_string();
         status.errors.iter_mut().for_each(|error| *error = error.replace(&own, "OWN"));
+        status.errors.sort();
     }
 }

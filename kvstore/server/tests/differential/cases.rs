@@ -176,3 +176,32 @@ fn odd_requests_are_answered_as_by_etcd() {
     ops.push(txn(sets(128)));
     same(&ops);
 }
+
+/// An alarm of damage, raised by hand: no change is taken any more, and reads are.
+#[test]
+fn an_alarm_of_corruption_stops_changes_as_in_etcd() {
+    let mut ops = prepared();
+    let corrupt = |action| Op::Alarm { action, who: Who::Own, alarm: 2 };
+    ops.push(corrupt(1));
+    ops.extend([
+        Op::Range(Range::one()),
+        Op::Range(Range { serializable: true, ..Range::one() }),
+        Op::Put(put(K(1))),
+        Op::DeleteRange(Delete { key: K(1), end: One, prev_kv: false }),
+        txn(vec![Step::Get(Range::one())]),
+        txn(vec![Step::Set(put(K(1)))]),
+        Op::Compact { rev: Head(0), physical: false },
+        Op::LeaseGrant { id: 8, ttl: 100 },
+        Op::LeaseKeepAlive { ids: vec![L(7)] },
+        Op::LeaseRevoke { id: L(7) },
+        Op::Status,
+        Op::Alarm { action: 1, who: Who::Own, alarm: 1 },
+        Op::Put(put(K(1))),
+        Op::Alarm { action: 0, who: Who::Everyone, alarm: 0 },
+        corrupt(2),
+        Op::Put(put(K(1))),
+        Op::Alarm { action: 2, who: Who::Own, alarm: 1 },
+        Op::Put(put(K(1))),
+    ]);
+    same(&ops);
+}

@@ -9,6 +9,7 @@ mod lies;
 mod lockstep;
 mod older;
 mod op;
+mod pages;
 mod peer;
 mod random;
 mod request;

@@ -160,6 +160,22 @@ impl Peer {
         Ok(self.grpc.unary(Request::new(request), path(method), codec).await?.into_inner())
     }
 
+    /// Everything that a server streams.
+    pub(crate) async fn many<Q, A>(&mut self, method: &'static str, request: Q) -> Result<Vec<A>, Status>
+    where
+        Q: Message + 'static,
+        A: Message + Default + 'static,
+    {
+        self.grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
+        let codec = ProstCodec::<Q, A>::default();
+        let mut stream = self.grpc.server_streaming(Request::new(request), path(method), codec).await?.into_inner();
+        let mut all = Vec::new();
+        while let Some(message) = stream.message().await? {
+            all.push(message);
+        }
+        Ok(all)
+    }
+
     async fn keep_alive(&mut self, ids: Vec<i64>) -> Result<Vec<LeaseKeepAliveResponse>, Status> {
         self.grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
         let codec = ProstCodec::<LeaseKeepAliveRequest, LeaseKeepAliveResponse>::default();

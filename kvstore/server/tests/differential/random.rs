@@ -157,6 +157,21 @@ fn an_older_etcd_is_told_apart_and_the_difference_shrinks() {
     assert!(shortest.len() <= 3 && shortest.len() <= found.ops.len(), "{last:?}");
 }
 
+/// One changed field in one answer of a thousand ends a run.
+#[test]
+fn a_run_against_a_server_that_seldom_lies_fails() {
+    let Some(etcd) = servers::reference_for("a_run_against_a_server_that_seldom_lies_fails") else { return };
+    let (reference, subject) = (Server::start(&etcd), Server::start(&etcd));
+    let (found, told) = block_on(async {
+        let mut lockstep = Lockstep::new(&reference, &subject).await;
+        lockstep.liar = Some(Liar::new(3, 1_000));
+        let found = lockstep.run(&generate::sequence(11, 10_000)).await;
+        (found, lockstep.liar.take().expect("it is set above").told)
+    });
+    println!("{found:?} after {told:?}");
+    assert!(found.is_some() && told.len() == 1, "{told:?}");
+}
+
 /// One changed field in one answer of so many is noticed at that answer.
 #[test]
 fn every_lie_is_noticed() {
