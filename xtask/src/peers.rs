@@ -23,12 +23,14 @@ struct Peer {
     package: &'static str,
 }
 
-const PEERS: [Peer; 5] = [
+const PEERS: [Peer; 6] = [
     Peer { name: "etcd-3.6.16", module: "etcd", package: "go.etcd.io/etcd/server/v3" },
     Peer { name: "etcdctl", module: "etcd", package: "go.etcd.io/etcd/etcdctl/v3" },
     Peer { name: "etcdutl", module: "etcd", package: "go.etcd.io/etcd/etcdutl/v3" },
     Peer { name: "benchmark", module: "etcd-benchmark", package: "go.etcd.io/etcd/v3/tools/benchmark" },
     Peer { name: "interop-etcd", module: "etcd", package: "./client" },
+    // Cold, this one takes minutes: it brings much of Cilium along.
+    Peer { name: "interop-cilium", module: "cilium-kvstore", package: "." },
 ];
 
 /// Whether the peers can be had.
