@@ -69,10 +69,10 @@ impl Server {
             .enable_all()
             .build()
             .map_err(StartError::Thread)?;
-        let mut listeners = Vec::new();
-        for url in &config.listen_client_urls {
-            listeners.push(edge.block_on(Listener::bind(url))?);
-        }
+        let listeners = {
+            let _entered = edge.enter();
+            config.listen_client_urls.iter().map(|url| Listener::bind(url)).collect::<Result<Vec<_>, _>>()?
+        };
         let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
         let client_urls = if config.advertise_client_urls.is_empty() { &urls } else { &config.advertise_client_urls };
         let member = Member {
@@ -153,7 +153,8 @@ impl Server {
             None => Ok(()),
         };
         if let Some(edge) = self.edge.take() {
-            edge.shutdown_timeout(Duration::from_secs(1));
+            // It may be dropped where waiting is forbidden; what still runs there has been told.
+            edge.shutdown_background();
         }
         ended
     }

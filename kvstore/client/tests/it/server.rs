@@ -1,4 +1,4 @@
-//! A real etcd on a loopback port, with a data directory of its own.
+//! Real servers on a loopback port, with a data directory of their own: etcd, and the embedded store.
 
 use std::{
     net::TcpListener,
@@ -10,7 +10,16 @@ use std::{
 
 use kvstore::{Backend, Etcd, EtcdConfig};
 
+/// Which server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Embedded,
+    Etcd,
+}
+
 pub(crate) struct Server {
+    kind: Kind,
+    embedded: Option<kvstore_server::Server>,
     child: Option<Child>,
     directory: tempfile::TempDir,
     port: u16,
@@ -29,6 +38,11 @@ pub(crate) fn available(test: &str) -> bool {
     found
 }
 
+/// Every server that there is.
+pub(crate) fn kinds(test: &str) -> Vec<Kind> {
+    if available(test) { vec![Kind::Embedded, Kind::Etcd] } else { vec![Kind::Embedded] }
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
@@ -36,21 +50,22 @@ fn free_port() -> u16 {
 // === impl Server ===
 
 impl Server {
-    pub(crate) async fn start() -> Self {
-        let mut server = Self::stopped();
+    pub(crate) async fn start(kind: Kind) -> Self {
+        println!("on {kind:?}");
+        let mut server = Self::stopped(kind);
         server.run().await;
         server
     }
 
-    pub(crate) fn stopped() -> Self {
+    pub(crate) fn stopped(kind: Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let (port, peer_port) = (free_port(), free_port());
-        Self { child: None, directory, port, peer_port, extra: Vec::new(), scheme: "http" }
+        Self { kind, embedded: None, child: None, directory, port, peer_port, extra: Vec::new(), scheme: "http" }
     }
 
     /// With `https`, and these flags.
     pub(crate) fn tls(flags: impl FnOnce(&Path) -> Vec<String>) -> Self {
-        let mut server = Self::stopped();
+        let mut server = Self::stopped(Kind::Etcd);
         server.scheme = "https";
         server.extra = flags(server.directory.path());
         server
@@ -86,6 +101,18 @@ impl Server {
     }
 
     fn spawn(&mut self) {
+        if self.kind == Kind::Embedded {
+            let config = kvstore_server::Config {
+                name: "t".to_owned(),
+                data_dir: self.directory.path().join("data"),
+                listen_client_urls: vec![self.endpoint()],
+                initial_cluster_token: Some("t".to_owned()),
+                unsafe_no_fsync: true,
+                ..kvstore_server::Config::default()
+            };
+            self.embedded = Some(kvstore_server::Server::start(config).unwrap());
+            return;
+        }
         let log =
             std::fs::OpenOptions::new().create(true).append(true).open(self.directory.path().join("log")).unwrap();
         let peer = format!("http://127.0.0.1:{}", self.peer_port);
@@ -105,6 +132,7 @@ impl Server {
     }
 
     pub(crate) fn kill(&mut self) {
+        self.embedded = None;
         if let Some(mut child) = self.child.take() {
             child.kill().unwrap();
             child.wait().unwrap();

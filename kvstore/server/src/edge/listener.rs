@@ -30,11 +30,11 @@ pub enum ListenError {
 // === impl Listener ===
 
 impl Listener {
-    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`.
+    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`, for the runtime that is entered.
     ///
     /// # Errors
     /// When the URL is something else, or the place is taken.
-    pub(crate) async fn bind(url: &str) -> Result<Self, ListenError> {
+    pub(crate) fn bind(url: &str) -> Result<Self, ListenError> {
         let refuse = |rule| ListenError::Url { url: url.to_owned(), rule };
         let failed = |source| ListenError::Bind { url: url.to_owned(), source };
         if let Some(path) = url.strip_prefix("unix://") {
@@ -42,7 +42,7 @@ impl Listener {
             if path.as_os_str().is_empty() {
                 return Err(refuse("a Unix socket is given as unix:///path/to/socket"));
             }
-            if tokio::net::UnixStream::connect(&path).await.is_ok() {
+            if std::os::unix::net::UnixStream::connect(&path).is_ok() {
                 return Err(ListenError::Taken { url: url.to_owned() });
             }
             // Nobody answers there: a socket that is left is of a process that is gone.
@@ -50,7 +50,9 @@ impl Listener {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(failed(error)),
             })?;
-            return Ok(Self::Unix(UnixListener::bind(&path).map_err(failed)?, path));
+            let listener = std::os::unix::net::UnixListener::bind(&path).map_err(failed)?;
+            listener.set_nonblocking(true).map_err(failed)?;
+            return Ok(Self::Unix(UnixListener::from_std(listener).map_err(failed)?, path));
         }
         if url.starts_with("https://") {
             return Err(refuse("TLS is not built yet; use http:// on loopback, or unix://"));
@@ -60,7 +62,9 @@ impl Listener {
         let address: SocketAddr = address
             .parse()
             .map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
-        Ok(Self::Tcp(TcpListener::bind(address).await.map_err(failed)?))
+        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        listener.set_nonblocking(true).map_err(failed)?;
+        Ok(Self::Tcp(TcpListener::from_std(listener).map_err(failed)?))
     }
 
     /// The URL at which clients reach it.

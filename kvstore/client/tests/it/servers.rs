@@ -1,22 +1,21 @@
-//! The suite on a real etcd, and what happens when it goes away and comes back.
+//! The suite on real servers, and what happens when one goes away and comes back.
 
 use std::{sync::Arc, time::Duration};
 
 use kvstore::{Backend, Cause, Client, ClientOptions, Etcd, EtcdConfig, Event, Follower, Operation, Range, follow};
 
 use crate::{
-    server::{Server, available},
+    server::{Kind, Server, available, kinds},
     suite::{self, Passing, Store},
 };
 
 #[tokio::test]
-async fn etcd_passes_the_suite() {
-    if !available("etcd_passes_the_suite") {
-        return;
+async fn every_server_passes_the_suite() {
+    for kind in kinds("every_server_passes_the_suite") {
+        let server = Server::start(kind).await;
+        let pass = Box::new(|time| -> Passing { Box::pin(tokio::time::sleep(time)) });
+        suite::run(&Store { backend: server.client().await, pass }).await;
     }
-    let server = Server::start().await;
-    let pass = Box::new(|time| -> Passing { Box::pin(tokio::time::sleep(time)) });
-    suite::run(&Store { backend: server.client().await, pass }).await;
 }
 
 async fn until(follower: &mut Follower, end: impl Fn(&Event) -> bool) -> Vec<String> {
@@ -44,10 +43,13 @@ async fn client(server: &Server) -> Arc<dyn Backend> {
 
 #[tokio::test]
 async fn a_follower_survives_a_restart_without_telling_anything_twice() {
-    if !available("a_follower_survives_a_restart_without_telling_anything_twice") {
-        return;
+    for kind in kinds("a_follower_survives_a_restart_without_telling_anything_twice") {
+        a_follower_survives_a_restart_without_telling_anything_twice_on(kind).await;
     }
-    let mut server = Server::start().await;
+}
+
+async fn a_follower_survives_a_restart_without_telling_anything_twice_on(kind: Kind) {
+    let mut server = Server::start(kind).await;
     let store = client(&server).await;
     store.put("p/a".into(), "1".into(), None).await.unwrap();
     let (mut follower, driver) = follow(store.clone(), "p/");
@@ -72,10 +74,13 @@ async fn a_follower_survives_a_restart_without_telling_anything_twice() {
 /// nothing in its headers tells it from the old one.
 #[tokio::test]
 async fn a_wiped_store_deletes_nothing() {
-    if !available("a_wiped_store_deletes_nothing") {
-        return;
+    for kind in kinds("a_wiped_store_deletes_nothing") {
+        a_wiped_store_deletes_nothing_on(kind).await;
     }
-    let mut server = Server::start().await;
+}
+
+async fn a_wiped_store_deletes_nothing_on(kind: Kind) {
+    let mut server = Server::start(kind).await;
     let store = client(&server).await;
     for key in ["p/a", "p/b"] {
         store.put(key.into(), "1".into(), None).await.unwrap();
@@ -110,10 +115,13 @@ async fn a_wiped_store_deletes_nothing() {
 
 #[tokio::test]
 async fn a_client_may_come_before_its_server() {
-    if !available("a_client_may_come_before_its_server") {
-        return;
+    for kind in kinds("a_client_may_come_before_its_server") {
+        a_client_may_come_before_its_server_on(kind).await;
     }
-    let mut server = Server::stopped();
+}
+
+async fn a_client_may_come_before_its_server_on(kind: Kind) {
+    let mut server = Server::stopped(kind);
     let store = client(&server).await;
     let error = store.put("a".into(), "1".into(), None).await.unwrap_err();
     assert!(matches!(error.cause, Cause::Timeout(_) | Cause::Unavailable(_)), "{error:?}");
@@ -131,7 +139,7 @@ async fn a_pinned_client_refuses_another_cluster() {
     if !available("a_pinned_client_refuses_another_cluster") {
         return;
     }
-    let (one, two) = (Server::start().await, Server::start().await);
+    let (one, two) = (Server::start(Kind::Etcd).await, Server::start(Kind::Etcd).await);
     let config = EtcdConfig { endpoints: vec![one.endpoint(), two.endpoint()], ..EtcdConfig::default() };
     let store = Etcd::connect(&config, true).await.unwrap();
     let mut refused = 0;
