@@ -11,6 +11,8 @@ mod bench;
 mod codegen;
 mod demo;
 mod ebpf;
+mod interop;
+mod peers;
 mod repo;
 mod setup;
 mod test;
@@ -36,6 +38,8 @@ enum Command {
     Test(test::Args),
     /// Side-by-side benchmarks, one JSON line a result
     Bench(bench::Args),
+    /// The store beside etcd 3.6: differential test, and stock clients; builds etcd from its Go module
+    Interop(interop::Args),
     /// Rewrite generated files
     Codegen,
     /// Check what the compiler does not: dependency edges, unreachable files, unsafe, licences, ...
@@ -49,6 +53,7 @@ fn main() -> ExitCode {
         Command::Demo(args) => demo::run(&args),
         Command::Test(args) => test::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Interop(args) => interop::run(&args),
         Command::Codegen => codegen::write(),
         Command::Tidy => setup::run().and_then(|()| tidy::run()),
     };

@@ -6,7 +6,7 @@ use std::time::Instant;
 
 use anyhow::{Context, Result, bail};
 
-use crate::{repo, setup, tidy};
+use crate::{peers, repo, setup, tidy};
 
 /// Which tests run.
 #[derive(clap::Args)]
@@ -36,6 +36,7 @@ struct Totals {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     setup::run()?;
+    peers::build()?;
     let root = repo::is_root();
     let quick = args.quick || !root;
     if !root && !args.quick {

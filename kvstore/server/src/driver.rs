@@ -118,6 +118,8 @@ impl Driver {
                 return Err(Stopped::Log(reason.to_owned()));
             }
             more = self.core.work();
+            // Before anybody hears of it: an alarm that was raised shows.
+            self.shared.observe(&self.core, None);
             self.deliver();
             more |= self.copy().map_err(|error| Stopped::Disk(Box::new(error)))?;
         }

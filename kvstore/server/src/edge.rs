@@ -10,6 +10,7 @@ mod listener;
 mod maintenance;
 mod outbox;
 mod pages;
+mod probes;
 mod unary;
 mod watch;
 

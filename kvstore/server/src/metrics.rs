@@ -106,11 +106,11 @@ impl Metrics {
         self.quota.set(core.quota_bytes() as i64);
         self.keys.set(state.store.key_count() as i64);
         self.revision.set(state.store.revision());
-        self.compact_revision.set(state.store.compacted());
+        self.compact_revision.set(state.store.compacted().max(0));
         self.streams.set(hub.stream_count() as i64);
         self.watches.set(hub.watch_count() as i64);
         self.slow_watches.set(hub.slow_count() as i64);
-        self.leases.set(state.leases.ids().len() as i64);
+        self.leases.set(state.leases.count() as i64);
         self.segments.set(segments as i64);
     }
 

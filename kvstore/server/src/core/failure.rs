@@ -12,6 +12,7 @@ pub(crate) enum Code {
     OutOfRange = 11,
     Unimplemented = 12,
     Unavailable = 14,
+    DataLoss = 15,
 }
 
 /// Why a request was refused.
@@ -37,6 +38,8 @@ pub(crate) enum Failure {
     FutureRevision,
     #[error("etcdserver: mvcc: database space exceeded")]
     NoSpace,
+    #[error("etcdserver: corrupt cluster")]
+    Corrupt,
     #[error("etcdserver: requested lease not found")]
     LeaseNotFound,
     #[error("etcdserver: lease already exists")]
@@ -78,6 +81,7 @@ impl Failure {
             | Self::TooLarge => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
+            Self::Corrupt => Code::DataLoss,
             Self::LeaseNotFound => Code::NotFound,
             Self::LeaseExists | Self::BadLeaderTransferee | Self::AuthNotEnabled => Code::FailedPrecondition,
             Self::NoLeader | Self::Stopped => Code::Unavailable,

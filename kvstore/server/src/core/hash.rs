@@ -29,7 +29,7 @@ impl HashJob {
     /// Goes on by a slice; the answer when it is done.
     pub(crate) fn step(&mut self, state: &State, term: u64) -> Option<Answer> {
         if state.store.compacted() != self.compacted {
-            if self.revision < state.store.compacted() {
+            if (0..state.store.compacted()).contains(&self.revision) {
                 return Some(Err(Failure::Compacted));
             }
             *self = Self::new(state, self.revision);

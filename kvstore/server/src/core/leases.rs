@@ -71,8 +71,15 @@ impl Leases {
         Some(Standing { granted_secs: lease.ttl_secs, left_secs })
     }
 
-    pub(crate) fn ids(&self) -> impl ExactSizeIterator<Item = i64> + '_ {
-        self.rows.keys().copied()
+    /// Their ids, the one that ends first before the others.
+    pub(crate) fn ids(&self) -> Vec<i64> {
+        let mut ids: Vec<(Instant, i64)> = self.rows.iter().map(|(id, lease)| (lease.ends, *id)).collect();
+        ids.sort_unstable();
+        ids.into_iter().map(|(_, id)| id).collect()
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.rows.len()
     }
 
     /// Ids and granted times.

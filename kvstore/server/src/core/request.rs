@@ -92,8 +92,17 @@ impl Core {
             }
             Request::Txn(txn, raw) => {
                 state::check_txn(&txn, self.limits.max_txn_ops)?;
-                if state::is_read_only(&txn) && state::is_serializable(&txn) {
-                    return self.txn(token, txn, raw);
+                if state::is_read_only(&txn) {
+                    if state::is_serializable(&txn) {
+                        return self.txn(token, txn, raw);
+                    }
+                } else {
+                    // What could write is refused as a write, whichever branch it takes.
+                    self.fits(&raw)?;
+                    self.state.check_sound()?;
+                    if state::puts(&txn) {
+                        self.check_quota(raw.len())?;
+                    }
                 }
                 // A transaction that writes nothing is a read: it goes through the log only if, at its read index, it
                 // turns out to write.
@@ -126,12 +135,14 @@ impl Core {
             }
             Request::LeaseLeases => {
                 self.lead()?;
-                let leases = self.state.leases.ids().map(|id| pb::LeaseStatus { id }).collect();
+                let leases = self.state.leases.ids().into_iter().map(|id| pb::LeaseStatus { id }).collect();
                 self.tell(token, &pb::LeaseLeasesResponse { header: Some(self.header().message()), leases })
             }
             Request::Alarm(alarm, raw) => self.propose(token, (Kind::Alarm, 0, raw), Write::Alarm(alarm)),
             Request::HashKv { revision } => {
-                let revision = self.state.store.reads_at(revision, self.state.store.revision())?;
+                let reads_at = self.state.store.reads_at(revision, self.state.store.revision())?;
+                // etcd takes a negative revision as it is: nothing had happened yet.
+                let revision = if revision < 0 { revision } else { reads_at };
                 let job = HashJob::new(&self.state, revision);
                 self.jobs.push_back((token, Job::Hash(job)));
                 Ok(())
@@ -166,7 +177,9 @@ impl Core {
     fn status(&self) -> pb::StatusResponse {
         let errors = self.state.alarms.iter().map(|(kind, member)| {
             let name = pb::AlarmType::try_from(*kind).map_or("UNKNOWN", |alarm| alarm.as_str_name());
-            format!("memberID:{member} alarm:{name} ")
+            // As protobuf's text form has it, which leaves out a member 0.
+            let member = if *member == 0 { String::new() } else { format!("memberID:{member} ") };
+            format!("{member}alarm:{name} ")
         });
         pb::StatusResponse {
             header: Some(self.header().message()),
@@ -201,10 +214,6 @@ impl Core {
     }
 
     fn propose_txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
-        self.fits(&raw)?;
-        if state::puts(&txn) {
-            self.check_quota(raw.len())?;
-        }
         self.propose(token, (Kind::Txn, 0, raw), Write::Txn(txn))
     }
 
@@ -265,6 +274,7 @@ impl Core {
 
     /// Whether this much more may be stored. The first refusal raises the alarm, which the log then enforces.
     fn check_quota(&mut self, bytes: usize) -> Result<(), Failure> {
+        self.state.check_sound()?;
         if self.state.alarms.iter().any(|(kind, _)| *kind == state::NO_SPACE) {
             return Err(Failure::NoSpace);
         }

@@ -25,6 +25,7 @@ pub(crate) use range::{RangeJob, Step};
 
 /// The only alarm that one member raises by itself.
 pub(crate) const NO_SPACE: i32 = pb::AlarmType::Nospace as i32;
+const CORRUPT: i32 = pb::AlarmType::Corrupt as i32;
 
 /// A request of the log, decoded.
 #[derive(Debug, Clone, PartialEq)]
@@ -98,6 +99,10 @@ impl State {
 
     /// Applies an entry and makes its answer. `now` is only when a lease's time begins here.
     pub(crate) fn apply(&mut self, now: Instant, term: u64, write: &Write) -> Result<Bytes, Failure> {
+        // Leases end all the same: who lost one has to be able to rely on that.
+        if !matches!(write, Write::Alarm(_) | Write::LeaseExpire { .. }) {
+            self.check_sound()?;
+        }
         match write {
             Write::Put(put) => {
                 self.check_room()?;
@@ -151,6 +156,12 @@ impl State {
     /// Of them, what compaction has not let go of: what waits to be freed counts as free.
     pub(crate) fn size_in_use(&self) -> u64 {
         self.size().saturating_sub(self.store.unswept_bytes())
+    }
+
+    /// No client may change what somebody found to be damaged.
+    pub(crate) fn check_sound(&self) -> Result<(), Failure> {
+        let corrupt = self.alarms.iter().any(|(kind, _)| *kind == CORRUPT);
+        if corrupt { Err(Failure::Corrupt) } else { Ok(()) }
     }
 
     fn check_room(&self) -> Result<(), Failure> {

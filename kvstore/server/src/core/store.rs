@@ -30,6 +30,9 @@ pub(crate) use write::Change;
 
 use super::{failure::Failure, span::Span};
 
+/// Before the first compaction, as etcd counts: a compaction to revision 0 is one.
+const NEVER: i64 = -1;
+
 #[derive(Debug)]
 pub(crate) struct Store {
     keys: Keys,
@@ -54,8 +57,8 @@ impl Store {
             versions: Versions::new(),
             index: Index::new(),
             revision: 1,
-            compacted: 0,
-            swept: 0,
+            compacted: NEVER,
+            swept: NEVER,
             held: false,
             size: 0,
         }
@@ -65,6 +68,7 @@ impl Store {
         self.revision
     }
 
+    /// The first revision that can be read; [`NEVER`] before the first compaction.
     pub(crate) fn compacted(&self) -> i64 {
         self.compacted
     }

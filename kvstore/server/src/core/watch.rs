@@ -73,6 +73,8 @@ enum Place {
 struct Watch {
     group: GroupId,
     place: Place,
+    /// The revision that it was asked to begin at; 0 is from now on.
+    from: i64,
     notify: bool,
     /// Nothing was sent since the last notification.
     quiet: bool,
@@ -167,7 +169,9 @@ impl Hub {
             fragment: request.fragment,
         };
         let Some(row) = self.streams.get(&stream) else { return };
-        let refusal = if spec.span.is_empty() {
+        let refusal = if request.start_revision < 0 {
+            Some("etcdserver: mvcc: required revision has been compacted")
+        } else if spec.span.is_empty() {
             Some("mvcc: watcher range is empty")
         } else if request.watch_id != 0 && row.watches.contains_key(&request.watch_id) {
             Some("mvcc: duplicate watch ID provided on the WatchStream")
@@ -207,7 +211,7 @@ impl Hub {
             self.groups[group as usize].join(stream, id);
         }
         if let Some(row) = self.streams.get_mut(&stream) {
-            row.watches.insert(id, Watch { group, place, notify: request.progress_notify, quiet: true });
+            row.watches.insert(id, Watch { group, place, from: wanted, notify: request.progress_notify, quiet: true });
         }
         self.say(stream, id, pb::WatchResponse { created: true, header: Some(header.message()), ..Default::default() });
     }
@@ -222,10 +226,11 @@ impl Hub {
         }
     }
 
-    /// Answered once every watch of the stream was told everything.
+    /// Answered once every watch of the stream was told everything. Not at all if one begins later: its client would be
+    /// told of a revision before the first it asked for.
     pub(crate) fn ask_progress(&mut self, stream: StreamId, header: Header) {
         if let Some(row) = self.streams.get_mut(&stream) {
-            row.progress_asked = true;
+            row.progress_asked = row.watches.values().all(|watch| watch.from <= self.published);
         }
         self.answer_progress(stream, header);
     }
@@ -286,7 +291,7 @@ impl Hub {
         for (stream, row) in self.streams.iter_mut().filter(|(_, row)| row.notify_at <= now) {
             row.notify_at = now + self.notify_every;
             for (id, watch) in row.watches.iter_mut().filter(|(_, watch)| watch.notify) {
-                if watch.quiet && watch.place == Place::Synced && !row.full {
+                if watch.quiet && watch.place == Place::Synced && watch.from <= self.published && !row.full {
                     due.push((*stream, *id));
                 }
                 watch.quiet = true;

@@ -6,7 +6,7 @@ use http_body_util::Full;
 use hyper::body::Incoming;
 use tonic::body::Body;
 
-use super::Served;
+use super::{Served, probes};
 use crate::{core::Request as Ask, status};
 
 const JSON: &str = "application/json";
@@ -17,16 +17,14 @@ pub(super) async fn answer(served: &Served, request: &Request<Incoming>) -> Resp
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this page is only for GET\n".to_owned());
     }
+    let query = request.uri().query().unwrap_or_default();
+    if (path.starts_with("/livez") || path.starts_with("/readyz"))
+        && let Some((code, text)) = probes::answer(served, path, query).await
+    {
+        return page(code, TEXT, text);
+    }
     match path {
-        "/health" => health(served, request.uri().query().unwrap_or_default()).await,
-        // Alive means that this answer came: losing the disk or the leader does not make a restart useful.
-        "/livez" => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
-        "/readyz" => match serves(served).await {
-            Ok(()) => page(StatusCode::OK, TEXT, "ok\n".to_owned()),
-            Err(reason) => {
-                page(StatusCode::SERVICE_UNAVAILABLE, TEXT, format!("[-]linearizable_read failed: {reason}\n"))
-            }
-        },
+        "/health" => health(served, query).await,
         "/version" => page(StatusCode::OK, JSON, status::version_json()),
         "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", served.shared.metrics.text()),
         _ if path.starts_with("/v3/") || path.starts_with("/v3beta/") => {
@@ -55,7 +53,7 @@ async fn health(served: &Served, query: &str) -> Response<Body> {
     page(StatusCode::OK, JSON, r#"{"health":"true","reason":""}"#.to_owned())
 }
 
-async fn serves(served: &Served) -> Result<(), String> {
+pub(super) async fn serves(served: &Served) -> Result<(), String> {
     match tokio::time::timeout(status::READ_TIMEOUT, served.handle.ask(Ask::Barrier)).await {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.to_string()),

@@ -133,7 +133,7 @@ async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Statu
         Method::Range => Ask::Range(decode(&raw)?),
         Method::Put => Ask::Put(decode(&raw)?, raw),
         Method::DeleteRange => Ask::DeleteRange(decode(&raw)?, raw),
-        Method::Txn => Ask::Txn(decode(&raw)?, raw),
+        Method::Txn => Ask::Txn(decode(&raw).map_err(too_deep)?, raw),
         Method::Compact => Ask::Compact(decode(&raw)?, raw),
         Method::LeaseGrant => grant(&decode(&raw)?),
         Method::LeaseRevoke => Ask::LeaseRevoke(decode::<pb::LeaseRevokeRequest>(&raw)?.id, raw),
@@ -143,7 +143,7 @@ async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Statu
         Method::HashKv => Ask::HashKv { revision: decode::<pb::HashKvRequest>(&raw)?.revision },
         Method::Hash => return maintenance::hash(served).await,
         Method::Status => Ask::Status,
-        Method::Defragment => return maintenance::defragment(served).await,
+        Method::Defragment => return Ok(maintenance::defragment()),
         Method::MemberList => return maintenance::members(served, decode(&raw)?).await,
         Method::MoveLeader => return Err(status(Failure::BadLeaderTransferee)),
         Method::Members => return Err(status(Failure::NeedsSeveralMembers)),
@@ -153,6 +153,11 @@ async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Statu
         Method::Health => return health::check(served, &decode(&raw)?),
     };
     served.handle.ask(ask).await.map_err(status)
+}
+
+/// Messages nest up to a bound, about 48 transactions deep. etcd's bound is the number of operations: so is our refusal.
+fn too_deep(malformed: Status) -> Status {
+    if malformed.message().contains("recursion limit reached") { status(Failure::TooManyOps) } else { malformed }
 }
 
 /// A lease's id is chosen here, before anything is proposed.

@@ -32,40 +32,41 @@ pub(super) fn holds(store: &Store, revision: i64, compare: &pb::Compare) -> bool
 fn meets(compare: &pb::Compare, kv: &Kv) -> bool {
     let wanted = &compare.target_union;
     let number = |is: i64, wanted: Option<i64>| is.cmp(&wanted.unwrap_or(0));
-    let Ok(target) = CompareTarget::try_from(compare.target) else { return true };
-    let order = match target {
-        CompareTarget::Value => kv.value.cmp(match wanted {
+    let order = match CompareTarget::try_from(compare.target) {
+        Ok(CompareTarget::Value) => kv.value.cmp(match wanted {
             Some(TargetUnion::Value(value)) => value,
             _ => &[],
         }),
-        CompareTarget::Create => number(
+        Ok(CompareTarget::Create) => number(
             kv.created,
             match wanted {
                 Some(TargetUnion::CreateRevision(wanted)) => Some(*wanted),
                 _ => None,
             },
         ),
-        CompareTarget::Mod => number(
+        Ok(CompareTarget::Mod) => number(
             kv.modified,
             match wanted {
                 Some(TargetUnion::ModRevision(wanted)) => Some(*wanted),
                 _ => None,
             },
         ),
-        CompareTarget::Version => number(
+        Ok(CompareTarget::Version) => number(
             kv.version,
             match wanted {
                 Some(TargetUnion::Version(wanted)) => Some(*wanted),
                 _ => None,
             },
         ),
-        CompareTarget::Lease => number(
+        Ok(CompareTarget::Lease) => number(
             kv.lease,
             match wanted {
                 Some(TargetUnion::Lease(wanted)) => Some(*wanted),
                 _ => None,
             },
         ),
+        // etcd compares nothing with nothing.
+        Err(_) => Ordering::Equal,
     };
     match CompareResult::try_from(compare.result) {
         Ok(CompareResult::Equal) => order == Ordering::Equal,

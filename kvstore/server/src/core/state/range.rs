@@ -140,7 +140,8 @@ pub(super) fn whole(store: &Store, request: &pb::RangeRequest, current: i64) -> 
     let span = Span::new(request.key.clone(), request.range_end.clone());
     let header = Some(pb::ResponseHeader { revision: current, ..Default::default() });
     let limit = if request.limit > 0 { request.limit as usize } else { usize::MAX };
-    let in_order = !is_sorted_or_selected(request);
+    // Without an order to sort in, etcd sorts by another target only what the limit lets through in the order of keys.
+    let in_order = request.sort_order() == SortOrder::None && select(request).is_everything();
     let (mut kvs, mut count) = (Vec::new(), 0);
     if request.count_only {
         store.each(&span, revision, |_| {

@@ -63,6 +63,10 @@ impl State {
                 Some(Request::RequestRange(range)) => {
                     if range.revision != 0 {
                         self.store.reads_at(range.revision, self.store.revision())?;
+                        // Alone, a negative revision reads the newest; in a transaction it is one of long ago.
+                        if range.revision < self.store.compacted() {
+                            return Err(Failure::Compacted);
+                        }
                     }
                 }
                 Some(Request::RequestTxn(txn)) => {

@@ -74,7 +74,7 @@ impl Store {
         mut leased: impl FnMut(i64, super::keys::KeyId),
     ) -> Self {
         let mut store = Self::new();
-        (store.revision, store.compacted, store.swept) = (revision, compacted, 0);
+        (store.revision, store.compacted, store.swept) = (revision, compacted, super::NEVER);
         let mut ids = Vec::new();
         for dump in keys {
             let id = store.keys.insert(&dump.key, NONE, false);

@@ -82,7 +82,11 @@ impl Store {
         self.versions.since(from).map(|number| {
             let version = self.versions.get(number);
             let before = self.versions.at(version.older, version.revision - 1).map(|older| self.versions.get(older));
-            (self.kv(version), before.filter(|before| !before.is_delete()).map(|before| self.kv(before)))
+            // As a read of the revision before would find it: not once that is compacted, and nothing for a key that
+            // this revision creates, even if it deleted it first.
+            let is_read = version.revision > self.compacted && version.created != version.revision;
+            let before = before.filter(|before| is_read && !before.is_delete());
+            (self.kv(version), before.map(|before| self.kv(before)))
         })
     }
 }

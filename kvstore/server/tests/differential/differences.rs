@@ -1,0 +1,111 @@
+//! What ours answers differently on purpose: each with its reason, and each tested to be different still.
+
+use crate::{
+    answer::Answer,
+    op::{
+        Against, Compare, Delete,
+        End::{FromKey, One},
+        Key::K,
+        Lease::L,
+        Op, Put, Range,
+        Rev::{At, Head},
+        Step, Txn,
+        Value::{Nothing, V},
+    },
+    peer::Peer,
+    random::block_on,
+    servers::{self, Kind, Server},
+};
+
+/// A request, after what led to it, and both answers.
+struct Row {
+    reason: &'static str,
+    before: Vec<Op>,
+    request: Op,
+    reference: &'static str,
+    ours: &'static str,
+}
+
+/// Whether a random sequence came upon one of the listed differences.
+pub(crate) fn intended(compacted: i64, reference: &Answer, subject: &Answer) -> bool {
+    match (reference, subject) {
+        // The first row: what etcd remembers is of revisions up to the last compaction.
+        (Answer::HashKV(theirs), Answer::HashKV(ours)) => {
+            theirs.compact_revision <= ours.compact_revision && (0..=compacted).contains(&theirs.hash_revision)
+        }
+        (Answer::HashKV(theirs), Answer::Refused { message, .. }) => {
+            message.ends_with("required revision has been compacted") && theirs.hash_revision < compacted
+        }
+        _ => false,
+    }
+}
+
+fn rows() -> Vec<Row> {
+    let put = |key, value| Put { key, value, lease: L(0), prev_kv: false, ignore_value: false, ignore_lease: false };
+    let nested = |depth: usize| {
+        let get = Step::Get(Range::one());
+        (0..depth).fold(Txn { success: vec![get], ..Txn::default() }, |inner, _| Txn {
+            success: vec![Step::Sub(inner)],
+            ..Txn::default()
+        })
+    };
+    let unmet = Compare { key: K(0), end: One, result: 0, against: Against::Version(5) };
+    let delete_all = Step::Del(Delete { key: K(0), end: FromKey, prev_kv: false });
+    let keep_value = Step::Set(Put { ignore_value: true, ..put(K(1), Nothing) });
+    vec![
+        Row {
+            reason: "etcd remembers the hashes that it made while it compacted, for a check of members against each other; \
+                     ours hashes what there is",
+            before: vec![
+                Op::Put(put(K(1), V(1))),
+                Op::Put(put(K(1), V(2))),
+                Op::Compact { rev: Head(-1), physical: true },
+                Op::Put(put(K(1), V(3))),
+                Op::Compact { rev: Head(0), physical: true },
+            ],
+            request: Op::HashKV { rev: At(2) },
+            reference: "ok",
+            ours: "etcdserver: mvcc: required revision has been compacted",
+        },
+        Row {
+            reason: "a message nests at most a hundred deep here, which is about 48 transactions; etcd's bound is the number \
+                     of operations",
+            before: Vec::new(),
+            request: Op::Txn(Txn { compare: vec![unmet], ..nested(60) }),
+            reference: "ok",
+            ours: "etcdserver: too many operations in txn request",
+        },
+        Row {
+            reason: "etcd does not see that a deletion up to the end of all keys overlaps a put, and ends with a panic when \
+                     that put keeps the value of a key that is gone",
+            before: vec![Op::Put(put(K(1), V(1)))],
+            request: Op::Txn(Txn { success: vec![delete_all, keep_value], ..Txn::default() }),
+            reference: "transport error",
+            ours: "ok",
+        },
+    ]
+}
+
+fn answer(kind: &Kind, row: &Row) -> String {
+    let server = Server::start(kind);
+    block_on(async {
+        let mut peer = Peer::connect(&server.url).await;
+        let mut head = 1;
+        for op in &row.before {
+            let mut answer = peer.answer(op, head, 0).await;
+            assert_eq!(answer.result(), "ok", "{kind:?}: {op:?}");
+            head = answer.header().map_or(head, |header| header.revision);
+        }
+        peer.answer(&row.request, head, 0).await.result()
+    })
+}
+
+#[test]
+fn every_listed_difference_is_still_one() {
+    let Some(etcd) = servers::reference_for("every_listed_difference_is_still_one") else { return };
+    for row in rows() {
+        let (theirs, ours) = (answer(&etcd, &row), answer(&Kind::Causeway, &row));
+        assert_ne!(theirs, ours, "no longer a difference: {}", row.reason);
+        assert_eq!((theirs.as_str(), ours.as_str()), (row.reference, row.ours), "{}", row.reason);
+    }
+}

@@ -1,0 +1,135 @@
+//! The servers that are compared: etcd processes, and ours in this process.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+/// Which server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// An etcd of this path.
+    Etcd(PathBuf),
+    /// The etcd 3.4 of this path.
+    Older(PathBuf),
+    /// The store of this crate, in this process.
+    Causeway,
+}
+
+pub(crate) struct Server {
+    pub(crate) url: String,
+    running: Running,
+    older: bool,
+    _directory: tempfile::TempDir,
+}
+
+enum Running {
+    Process(Child),
+    Here { _server: kvstore_server::Server },
+}
+
+fn peer(name: &str) -> Option<PathBuf> {
+    let target = std::env::var_os("CARGO_TARGET_DIR")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target"), PathBuf::from);
+    let path = target.join("peers").join(name);
+    path.exists().then_some(path)
+}
+
+/// etcd 3.6.16 as `cargo xtask interop` builds it.
+pub(crate) fn reference() -> Option<Kind> {
+    peer("etcd-3.6.16").map(Kind::Etcd)
+}
+
+/// A binary that `cargo xtask interop` builds, or a loud skip.
+pub(crate) fn peer_for(test: &str, name: &str) -> Option<PathBuf> {
+    needed(test, peer(name), &format!("no target/peers/{name} (cargo xtask interop builds it, with Go)"))
+}
+
+/// The reference, or a loud skip; a failure where nothing may be skipped.
+pub(crate) fn reference_for(test: &str) -> Option<Kind> {
+    needed(test, reference(), "no target/peers/etcd-3.6.16 (cargo xtask interop builds it, with Go)")
+}
+
+/// What is compared with the reference.
+pub(crate) fn subjects() -> Vec<Kind> {
+    vec![Kind::Causeway]
+}
+
+/// Debian's etcd 3.4, or a loud skip.
+pub(crate) fn older_for(test: &str) -> Option<Kind> {
+    let path = PathBuf::from("/usr/bin/etcd");
+    needed(test, path.exists().then_some(Kind::Older(path)), "no /usr/bin/etcd (Debian: etcd-server)")
+}
+
+fn needed<T>(test: &str, found: Option<T>, missing: &str) -> Option<T> {
+    if found.is_none() {
+        println!("SKIP {test}: {missing}");
+        assert!(std::env::var_os("CI").is_none(), "{missing}, and in CI nothing may be skipped");
+    }
+    found
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+// === impl Server ===
+
+impl Server {
+    pub(crate) fn is_older(&self) -> bool {
+        self.older
+    }
+
+    pub(crate) fn start(kind: &Kind) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        match kind {
+            Kind::Causeway => {
+                let config = kvstore_server::Config {
+                    name: "t".to_owned(),
+                    data_dir: directory.path().join("data"),
+                    listen_client_urls: vec!["http://127.0.0.1:0".to_owned()],
+                    unsafe_no_fsync: true,
+                    ..Default::default()
+                };
+                let server = kvstore_server::Server::start(config).expect("the store starts in a fresh directory");
+                let url = server.client_urls()[0].clone();
+                Self { url, running: Running::Here { _server: server }, older: false, _directory: directory }
+            }
+            Kind::Etcd(path) | Kind::Older(path) => {
+                let url = format!("http://127.0.0.1:{}", free_port());
+                let peer = format!("http://127.0.0.1:{}", free_port());
+                let log = std::fs::File::create(directory.path().join("log")).unwrap();
+                let child = Command::new(path)
+                    .args(["--name", "t", "--log-level", "error", "--unsafe-no-fsync"])
+                    .arg("--data-dir")
+                    .arg(directory.path().join("data"))
+                    .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
+                    .args(["--listen-peer-urls", &peer, "--initial-advertise-peer-urls", &peer])
+                    .args(["--initial-cluster", &format!("t={peer}")])
+                    .stdout(Stdio::null())
+                    .stderr(log)
+                    .spawn()
+                    .unwrap();
+                Self {
+                    url,
+                    running: Running::Process(child),
+                    older: matches!(kind, Kind::Older(_)),
+                    _directory: directory,
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        match &mut self.running {
+            Running::Process(child) => {
+                let _ = child.kill();
+                let _ = child.wait();
+            }
+            Running::Here { .. } => {}
+        }
+    }
+}
