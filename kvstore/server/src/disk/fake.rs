@@ -132,9 +132,9 @@ impl Files for FaultyFiles {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.change()?;
-        state.file_number(from)?;
+        let node = Node::File(state.file_number(from)?);
         assert_eq!(from.parent(), to.parent(), "the fake knows renames within one directory only");
-        state.change_names(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        state.change_names(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), node });
         Ok(())
     }
 

@@ -22,7 +22,7 @@ pub(super) enum Node {
 #[derive(Debug, Clone)]
 pub(super) enum NameChange {
     Add { path: PathBuf, node: Node },
-    Rename { from: PathBuf, to: PathBuf },
+    Rename { from: PathBuf, to: PathBuf, node: Node },
     Remove { path: PathBuf },
 }
 
@@ -227,13 +227,14 @@ impl NameChange {
         path.parent()
     }
 
-    /// A change whose ground is missing (its file was never durable) does nothing.
+    /// A change whose ground is missing does nothing: its file has no name, or another file has it.
     fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
         match self {
             Self::Add { path, node } => drop(names.insert(path.clone(), *node)),
-            Self::Rename { from, to } => {
-                if let Some(node) = names.remove(from) {
-                    names.insert(to.clone(), node);
+            Self::Rename { from, to, node } => {
+                if names.get(from) == Some(node) {
+                    names.remove(from);
+                    names.insert(to.clone(), *node);
                 }
             }
             Self::Remove { path } => drop(names.remove(path)),

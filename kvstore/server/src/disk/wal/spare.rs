@@ -146,6 +146,7 @@ fn prepare(files: &SharedFiles, path: &Path, unfinished: &Path, capacity: u64) -
     }
     .map_err(DiskError::io("create", unfinished))?;
     file.zero_fill(capacity).map_err(DiskError::io("fill with zeros", unfinished))?;
+    // The header's sync would take the zeros along; but somebody waits for that one.
     file.sync_data().map_err(DiskError::io("sync", unfinished))?;
     files.rename(unfinished, path).map_err(DiskError::io("rename", unfinished))
 }
