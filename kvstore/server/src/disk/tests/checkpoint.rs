@@ -28,8 +28,11 @@ fn path(index: u64) -> PathBuf {
     Path::new(DIR).join(format!("{index:016x}.checkpoint"))
 }
 
+/// An index and frames.
+type Content = (u64, Vec<Vec<u8>>);
+
 /// All frames of the newest checkpoint, or the refusal.
-fn read(fake: &FaultyFiles) -> Result<Option<(u64, Vec<Vec<u8>>)>, DiskError> {
+fn read(fake: &FaultyFiles) -> Result<Option<Content>, DiskError> {
     let Some(mut checkpoint) = Checkpoint::latest(&fake.shared(), Path::new(DIR))? else { return Ok(None) };
     assert_eq!((checkpoint.identity(), checkpoint.term()), (IDENTITY, 4));
     let mut frames = Vec::new();

@@ -84,7 +84,7 @@ fn mutated_checkpoint_is_read_or_refused() {
     writer.finish().unwrap();
     let path = Path::new("/000000000000001e.checkpoint");
     let valid = fake.bytes(path);
-    fuzz("checkpoint", &valid, &reseal_header, &|bytes| {
+    fuzz("checkpoint", &valid, &|bytes, _| reseal_header(bytes), &|bytes| {
         fake.edit(path, |file| *file = bytes.to_vec());
         let Ok(Some(mut checkpoint)) = Checkpoint::latest(&fake.shared(), dir) else { return false };
         loop {

@@ -191,7 +191,7 @@ fn disk_that_fills_up_is_told_while_the_active_segment_has_room() {
     fake.leave_room(0);
     append_each(&mut wal, &[entry(1, 1, 1000), entry(2, 1, 700)]);
     let failure = loop {
-        if let Some(failure) = wal.take_spare_failure() {
+        if let Some(failure) = wal.take_housekeeping_failure() {
             break failure;
         }
         std::thread::yield_now();

@@ -52,7 +52,7 @@ fn reseal(bytes: &mut [u8], len: usize) {
 }
 
 /// Of a checkpoint.
-pub(super) fn reseal_header(bytes: &mut Vec<u8>, _: &mut StdRng) {
+pub(super) fn reseal_header(bytes: &mut [u8]) {
     reseal(bytes, 64);
 }
 
