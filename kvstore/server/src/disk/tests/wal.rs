@@ -1,5 +1,6 @@
 //! The log: what is read back, what is torn, and what is refused, by file and offset.
 
+mod cuts;
 mod damage;
 
 use std::path::{Path, PathBuf};
