@@ -92,7 +92,8 @@ pub(crate) async fn alarm(mut client: Client, command: &Alarm) -> Result<ExitCod
             AlarmType::None => "NONE",
         };
         if let Alarm::Disarm = command {
-            let of = etcd_client::AlarmOptions::new().with_member(alarm.member_id());
+            let mut of = etcd_client::AlarmOptions::new();
+            of.with_member(alarm.member_id());
             client.alarm(AlarmAction::Deactivate, alarm.alarm(), Some(of)).await.context("clear an alarm")?;
         }
         lines.push_str(&format!("memberID:{} alarm:{name}\n", alarm.member_id()));
