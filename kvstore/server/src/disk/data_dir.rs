@@ -131,6 +131,11 @@ impl DataDir {
         &self.files
     }
 
+    /// Where the log lies.
+    pub(crate) fn wal(&self) -> &Path {
+        &self.wal
+    }
+
     /// Where checkpoints go.
     pub(crate) fn checkpoints(&self) -> &Path {
         &self.checkpoints
