@@ -10,8 +10,6 @@
 //! **bytes are trusted only after a sync that succeeded, and what a lost sync cannot explain is damage**, which is
 //! refused by file and offset. Nothing is repaired by guessing, and nothing is retried after a failed sync.
 
-#![expect(dead_code, unused_imports, reason = "the driver that uses it is written next")]
-
 mod checkpoint;
 mod data_dir;
 mod error;
@@ -28,9 +26,9 @@ mod tests;
 pub(crate) use checkpoint::{Checkpoint, CheckpointWriter};
 pub(crate) use data_dir::{DataDir, Recovered};
 pub(crate) use error::DiskError;
-pub(crate) use files::{Files, RealFiles, SharedFiles};
-pub(crate) use snapshot::{SnapshotReader, SnapshotSummary, SnapshotWriter, verify as verify_snapshot};
-pub(crate) use wal::{LogEntry, Prepare, Replay, Vote, Wal, WalOptions};
+pub(crate) use files::{RealFiles, SharedFiles};
+pub(crate) use snapshot::{SnapshotReader, SnapshotWriter};
+pub(crate) use wal::{Replay, Vote, Wal, WalOptions};
 
 /// Whose data this is. Every segment, checkpoint and snapshot begins with it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

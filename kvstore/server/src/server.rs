@@ -11,7 +11,7 @@ use runtime::Tasks;
 use crate::{
     config::Config,
     core::Limits,
-    disk::WalOptions,
+    disk::{RealFiles, WalOptions},
     driver::{Driver, Handle, RecoverError, Stopped, recover},
     edge::{self, ListenError, Listener, Served},
     identity::identity,
@@ -62,7 +62,7 @@ impl Server {
         };
         let options = WalOptions { sync: !config.unsafe_no_fsync, ..WalOptions::default() };
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
-        let recovered = recover(&config.data_dir, options, limits, fresh)?;
+        let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
         let edge = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(config.workers.max(1))
             .thread_name("store-edge")

@@ -123,7 +123,7 @@ pub fn restore(path: &Path, to: &Restore) -> Result<Summary, SnapshotError> {
 
 fn read(path: &Path) -> Result<(crate::core::state::State, u64), SnapshotError> {
     let mut reader = SnapshotReader::open(path).map_err(of_disk)?;
-    let length = reader.summary().len;
+    let length = reader.file_len();
     let frames = std::iter::from_fn(|| reader.next_frame().transpose().map(|frame| frame.map_err(FrameError::from)));
     let state = checkpoint::load::<FrameError>(Instant::now(), frames)
         .map_err(|error| SnapshotError::Contents { path: path.to_owned(), source: Box::new(error) })?;

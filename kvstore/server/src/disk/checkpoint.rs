@@ -144,11 +144,6 @@ impl Checkpoint {
         self.frames.header().index
     }
 
-    /// The term of that index.
-    pub(crate) fn term(&self) -> u64 {
-        self.frames.header().term
-    }
-
     /// Whose state it is.
     pub(crate) fn identity(&self) -> Identity {
         self.frames.header().identity
@@ -157,11 +152,6 @@ impl Checkpoint {
     /// Where it lies.
     pub(crate) fn path(&self) -> &Path {
         &self.path
-    }
-
-    /// Its length in bytes.
-    pub(crate) fn len(&self) -> u64 {
-        self.len
     }
 }
 

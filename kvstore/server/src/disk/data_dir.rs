@@ -110,7 +110,7 @@ impl DataDir {
             };
         }
         let after_index = checkpoint.as_ref().map_or(0, Checkpoint::index);
-        let (wal, replay) = Wal::open_with(self.files.clone(), &self.wal, after_index, options)?;
+        let (wal, replay) = Wal::open(self.files.clone(), &self.wal, after_index, options)?;
         if let Some(checkpoint) = checkpoint.as_ref().filter(|checkpoint| checkpoint.identity() != replay.identity) {
             return Err(DiskError::OtherIdentity {
                 path: checkpoint.path().to_owned(),
@@ -124,7 +124,7 @@ impl DataDir {
 
     /// Begins the log of a new member.
     pub(crate) fn create_wal(&self, identity: Identity, options: WalOptions) -> Result<Wal, DiskError> {
-        Wal::create_with(self.files.clone(), &self.wal, identity, options)
+        Wal::create(self.files.clone(), &self.wal, identity, options)
     }
 
     /// The file system that it lies in.
@@ -132,19 +132,9 @@ impl DataDir {
         &self.files
     }
 
-    /// Where the log lies.
-    pub(crate) fn wal(&self) -> &Path {
-        &self.wal
-    }
-
     /// Where checkpoints go.
     pub(crate) fn checkpoints(&self) -> &Path {
         &self.checkpoints
-    }
-
-    /// Bytes that can still be written.
-    pub(crate) fn free_space(&self) -> Result<u64, DiskError> {
-        self.files.free_space(&self.path).map_err(DiskError::io("examine", &self.path))
     }
 }
 

@@ -78,6 +78,11 @@ impl FaultyFiles {
         self.state.lock().room = bytes;
     }
 
+    /// Bytes that can still be written.
+    pub(crate) fn room(&self) -> u64 {
+        self.state.lock().room
+    }
+
     /// Flips one bit, durably and behind everybody's back.
     pub(crate) fn flip_bit(&self, path: &Path, offset: u64, bit: u8) {
         self.edit(path, |bytes| bytes[offset as usize] ^= 1 << (bit % 8));
@@ -172,12 +177,6 @@ impl Files for FaultyFiles {
             return Err(io::ErrorKind::WouldBlock.into());
         }
         Ok(Box::new(FakeLock { state: self.state.clone(), path: path.to_owned(), epoch: state.epoch }))
-    }
-
-    fn free_space(&self, dir: &Path) -> io::Result<u64> {
-        let state = self.state.lock();
-        state.require_directory(dir)?;
-        Ok(state.room)
     }
 }
 

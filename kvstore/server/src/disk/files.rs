@@ -50,8 +50,6 @@ pub(crate) trait Files: Debug + Send + Sync {
     /// Takes the lock of this file, creating it, until the answer is dropped or the process ends. `WouldBlock` while
     /// another holds it.
     fn lock(&self, path: &Path) -> io::Result<Box<dyn Lock>>;
-    /// Bytes that can still be written beneath this directory.
-    fn free_space(&self, dir: &Path) -> io::Result<u64>;
 }
 
 /// One open file.
@@ -67,8 +65,6 @@ pub(crate) trait DiskFile: Debug + Send {
     fn sync_data(&mut self) -> io::Result<()>;
     /// Length in bytes.
     fn len(&self) -> io::Result<u64>;
-    /// Cuts or extends to this length.
-    fn truncate(&mut self, len: u64) -> io::Result<()>;
 }
 
 /// A lock that is held.

@@ -15,27 +15,10 @@ use super::Identity;
 use super::files::SECTOR;
 use super::frames::{FrameHeader, FrameWriter, Kind};
 use hashing::Hashing;
-pub(crate) use reader::{SnapshotReader, verify};
+pub(crate) use reader::SnapshotReader;
 
 /// Length of a sha256.
 const DIGEST: usize = 32;
-
-/// What a snapshot says of itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct SnapshotSummary {
-    /// Whose state it is.
-    pub(crate) identity: Identity,
-    /// The last index that it contains.
-    pub(crate) index: u64,
-    /// The term of that index.
-    pub(crate) term: u64,
-    /// Number of frames.
-    pub(crate) frames: u64,
-    /// Length of the file.
-    pub(crate) len: u64,
-    /// Its last 32 bytes.
-    pub(crate) sha256: [u8; DIGEST],
-}
 
 /// A snapshot that is being written into a file or a stream.
 #[derive(Debug)]

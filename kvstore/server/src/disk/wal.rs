@@ -90,12 +90,7 @@ struct Sealed {
 
 impl Wal {
     /// An empty log in `dir`, which is there and holds none.
-    pub(crate) fn create(files: SharedFiles, dir: &Path, identity: Identity) -> Result<Self, DiskError> {
-        Self::create_with(files, dir, identity, WalOptions::default())
-    }
-
-    /// [`Wal::create`] with options.
-    pub(crate) fn create_with(
+    pub(crate) fn create(
         files: SharedFiles,
         dir: &Path,
         identity: Identity,
@@ -127,12 +122,7 @@ impl Wal {
     ///
     /// # Errors
     /// Damage, an unknown version, a gap after `after_index`, or the file system's.
-    pub(crate) fn open(files: SharedFiles, dir: &Path, after_index: u64) -> Result<(Self, Replay), DiskError> {
-        Self::open_with(files, dir, after_index, WalOptions::default())
-    }
-
-    /// [`Wal::open`] with options.
-    pub(crate) fn open_with(
+    pub(crate) fn open(
         files: SharedFiles,
         dir: &Path,
         after_index: u64,
@@ -160,8 +150,9 @@ impl Wal {
         Ok((wal, read.replay))
     }
 
-    /// Reads the log in `dir` and changes nothing: for tools, and for a writer that compares what it wrote. Nobody may
-    /// append meanwhile, or a batch that is half there passes for a torn one.
+    /// Reads the log in `dir` and changes nothing. Nobody may append meanwhile, or a batch that is half there passes for a
+    /// torn one.
+    #[cfg(test)]
     pub(crate) fn inspect(files: &SharedFiles, dir: &Path, after_index: u64) -> Result<Replay, DiskError> {
         Ok(replay::read(files, dir, after_index)?.replay)
     }

@@ -1,6 +1,6 @@
 //! From a data directory to a core: the checkpoint's state, and the log behind it for raft to go on with.
 
-use std::{path::Path, sync::Arc, time::Instant};
+use std::{path::Path, time::Instant};
 
 use raft::eraftpb::{Entry, HardState};
 
@@ -13,7 +13,7 @@ use crate::{
         raft_log::RaftLog,
         state::State,
     },
-    disk::{self, DataDir, DiskError, Identity, RealFiles, Wal, WalOptions},
+    disk::{self, DataDir, DiskError, Identity, SharedFiles, Wal, WalOptions},
 };
 
 /// A member that can run.
@@ -47,12 +47,12 @@ enum FrameError {
 /// # Errors
 /// When the directory is another's, damaged, or not to be used.
 pub(crate) fn recover(
-    path: &Path,
+    (files, path): (SharedFiles, &Path),
     options: WalOptions,
     limits: Limits,
     fresh: impl FnOnce() -> Identity,
 ) -> Result<Recovered, RecoverError> {
-    let dir = DataDir::open(Arc::new(RealFiles), path).map_err(of_disk)?;
+    let dir = DataDir::open(files, path).map_err(of_disk)?;
     let now = Instant::now();
     let (state, wal, log, last) = match dir.recover(options).map_err(of_disk)? {
         disk::Recovered::Fresh => {

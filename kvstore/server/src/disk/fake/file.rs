@@ -96,9 +96,4 @@ impl DiskFile for FakeFile {
         let mut state = self.state()?;
         Ok(inode_of(&mut state, self.number).bytes.len() as u64)
     }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        let len = len as usize;
-        self.change(len, 0..0, |file| file.resize(len, 0))
-    }
 }

@@ -7,7 +7,6 @@ use std::os::unix::fs::{DirBuilderExt, FileExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 use nix::fcntl::{FallocateFlags, fallocate};
-use nix::sys::statvfs::statvfs;
 
 use super::{DiskFile, Files, Lock, Mode};
 
@@ -71,11 +70,6 @@ impl Files for RealFiles {
             Err(TryLockError::Error(error)) => Err(error),
         }
     }
-
-    fn free_space(&self, dir: &Path) -> io::Result<u64> {
-        let status = statvfs(dir)?;
-        Ok(status.blocks_available() * status.fragment_size())
-    }
 }
 
 impl DiskFile for File {
@@ -123,10 +117,6 @@ impl DiskFile for File {
 
     fn len(&self) -> io::Result<u64> {
         Ok(self.metadata()?.len())
-    }
-
-    fn truncate(&mut self, len: u64) -> io::Result<()> {
-        self.set_len(len)
     }
 }
 

@@ -41,11 +41,6 @@ impl<R: Read> FrameReader<R> {
         self.offset
     }
 
-    /// Frames and their bytes so far.
-    pub(in crate::disk) fn counted(&self) -> (u64, u64) {
-        (self.tally.frames, self.tally.bytes)
-    }
-
     /// What the stream is read from, behind what was read.
     pub(in crate::disk) fn into_inner(self) -> R {
         self.from

@@ -4,10 +4,12 @@ use std::fs::File;
 use std::io::{self, BufReader, Read, Seek, SeekFrom, Take};
 use std::path::Path;
 
+use super::DIGEST;
 use super::hashing::Hashing;
-use super::{DIGEST, SnapshotSummary};
 use crate::disk::DiskError;
 use crate::disk::files::SECTOR;
+#[cfg(test)]
+use crate::disk::frames::FrameHeader;
 use crate::disk::frames::{FrameReader, HEADER, Kind};
 
 /// What bbolt, the database of etcd, has 16 bytes into a file.
@@ -20,7 +22,7 @@ const BUFFER_BYTES: usize = 1024 * 1024;
 #[derive(Debug)]
 pub(crate) struct SnapshotReader<R> {
     frames: FrameReader<Take<BufReader<R>>>,
-    summary: SnapshotSummary,
+    len: u64,
 }
 
 // === impl SnapshotReader ===
@@ -37,35 +39,17 @@ impl SnapshotReader<File> {
     }
 }
 
-/// Verifies the file at `path` from end to end.
-///
-/// # Errors
-/// As [`SnapshotReader::open`].
-pub(crate) fn verify(path: &Path) -> Result<SnapshotSummary, DiskError> {
-    Ok(SnapshotReader::open(path)?.summary())
-}
-
 impl<R: Read + Seek> SnapshotReader<R> {
     /// Verifies all of `from`, which errors call `path`.
     pub(crate) fn verified(mut from: R, path: &Path) -> Result<Self, DiskError> {
         let len = from.seek(SeekFrom::End(0)).map_err(DiskError::io("read", path))?;
         let rewound = |from: &mut R| from.rewind().map_err(DiskError::io("read", path));
         rewound(&mut from)?;
-        let sha256 = check_outside(&mut from, path, len)?;
+        check_outside(&mut from, path, len)?;
         rewound(&mut from)?;
         let covered = len - DIGEST as u64;
         let mut frames = open_frames(from, path, covered)?;
         while frames.next_frame()?.is_some() {}
-        let header = frames.header();
-        let (count, _) = frames.counted();
-        let summary = SnapshotSummary {
-            identity: header.identity,
-            index: header.index,
-            term: header.term,
-            frames: count,
-            len,
-            sha256,
-        };
         let end = frames.offset();
         let mut rest = frames.into_inner();
         let mut padding = Vec::new();
@@ -76,12 +60,18 @@ impl<R: Read + Seek> SnapshotReader<R> {
         }
         let mut from = rest.into_inner().into_inner();
         rewound(&mut from)?;
-        Ok(Self { frames: open_frames(from, path, covered)?, summary })
+        Ok(Self { frames: open_frames(from, path, covered)?, len })
     }
 
-    /// What it says of itself.
-    pub(crate) fn summary(&self) -> SnapshotSummary {
-        self.summary
+    /// Length of the file.
+    pub(crate) fn file_len(&self) -> u64 {
+        self.len
+    }
+
+    /// Whose state it is, and where the log was.
+    #[cfg(test)]
+    pub(in crate::disk) fn header(&self) -> FrameHeader {
+        self.frames.header()
     }
 
     /// The next frame.
@@ -95,7 +85,7 @@ fn open_frames<R: Read>(from: R, path: &Path, covered: u64) -> Result<FrameReade
 }
 
 /// What shows without looking into frames: what the file is, that it is whole, and that its checksum matches.
-fn check_outside(from: &mut (impl Read + Seek), path: &Path, len: u64) -> Result<[u8; DIGEST], DiskError> {
+fn check_outside(from: &mut (impl Read + Seek), path: &Path, len: u64) -> Result<(), DiskError> {
     let refused = |rule: String| DiskError::NotASnapshot { path: path.to_owned(), rule };
     let failed = |error: io::Error| DiskError::io("read", path)(error);
     let mut start = Vec::with_capacity(HEADER);
@@ -126,5 +116,5 @@ fn check_outside(from: &mut (impl Read + Seek), path: &Path, len: u64) -> Result
             "the sha256 at its end is not that of its content: it was cut short or changed; use another copy".into(),
         ));
     }
-    Ok(stated)
+    Ok(())
 }

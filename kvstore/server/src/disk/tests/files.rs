@@ -36,9 +36,7 @@ fn bytes_are_read_as_written() {
         let read = contents(files, &path);
         assert_eq!((read.len(), &read[..5], &read[1000..]), (1005, b"Jello".as_slice(), b"world".as_slice()));
         assert!(read[5..1000].iter().all(|byte| *byte == 0));
-        file.truncate(3).unwrap();
-        assert_eq!(contents(files, &path), b"Jel");
-        assert_eq!(file.read_at(&mut [0; 4], 7).unwrap(), 0);
+        assert_eq!(file.read_at(&mut [0; 4], 1007).unwrap(), 0);
     });
 }
 
@@ -69,7 +67,6 @@ fn names_are_listed_in_order_and_follow_renames() {
         assert_eq!(contents(files, &dir.join("a")), b"c");
         assert_eq!(files.mode(&dir.join("a")).unwrap(), 0o600);
         assert_eq!(files.mode(&dir.join("d")).unwrap(), 0o700);
-        assert!(files.free_space(dir).unwrap() > 0);
     });
 }
 
@@ -175,7 +172,7 @@ fn full_disk_refuses_growth_and_still_takes_writes_in_place() {
     file.write_at(&[2; 100], 2048).unwrap();
     fake.shared().remove(&path).unwrap();
     fake.shared().sync_dir(Path::new("/")).unwrap();
-    assert_eq!(fake.shared().free_space(Path::new("/")).unwrap(), 2148);
+    assert_eq!(fake.room(), 2148);
 }
 
 #[test]

@@ -27,11 +27,11 @@ pub(super) fn fake(seed: u64) -> FaultyFiles {
 }
 
 pub(super) fn create(fake: &FaultyFiles) -> Wal {
-    Wal::create_with(fake.shared(), Path::new(DIR), IDENTITY, SMALL).unwrap()
+    Wal::create(fake.shared(), Path::new(DIR), IDENTITY, SMALL).unwrap()
 }
 
 pub(super) fn open(fake: &FaultyFiles, after_index: u64) -> Result<(Wal, Replay), DiskError> {
-    Wal::open_with(fake.shared(), Path::new(DIR), after_index, SMALL)
+    Wal::open(fake.shared(), Path::new(DIR), after_index, SMALL)
 }
 
 /// Entry `index`, whose data tells it from others and is `len` bytes long.
@@ -89,12 +89,12 @@ fn log_goes_on_after_a_restart_and_on_the_real_file_system() {
     let files: SharedFiles = Arc::new(RealFiles);
     let options = WalOptions { segment_bytes: 16 * 1024, prepare: Prepare::Thread, sync: true };
     let entries: Vec<_> = (1..=300).map(|index| entry(index, 1, 300)).collect();
-    let mut wal = Wal::create_with(files.clone(), dir.path(), IDENTITY, options).unwrap();
+    let mut wal = Wal::create(files.clone(), dir.path(), IDENTITY, options).unwrap();
     for (round, batch) in entries.chunks(60).enumerate() {
         append_each(&mut wal, batch);
         drop(wal);
         let replay;
-        (wal, replay) = Wal::open_with(files.clone(), dir.path(), 0, options).unwrap();
+        (wal, replay) = Wal::open(files.clone(), dir.path(), 0, options).unwrap();
         assert_eq!(replay.entries, entries[..(round + 1) * 60]);
     }
     let before = wal.segments();
@@ -102,7 +102,7 @@ fn log_goes_on_after_a_restart_and_on_the_real_file_system() {
     assert!(wal.segments() < before / 3, "{} of {before} segments stay", wal.segments());
     append_each(&mut wal, &(301..=400).map(|index| entry(index, 2, 300)).collect::<Vec<_>>());
     drop(wal);
-    let (_, replay) = Wal::open_with(files, dir.path(), 250, options).unwrap();
+    let (_, replay) = Wal::open(files, dir.path(), 250, options).unwrap();
     assert_eq!(replay.entries.iter().map(|entry| entry.index).collect::<Vec<_>>(), (251..=400).collect::<Vec<_>>());
 }
 
@@ -205,7 +205,7 @@ fn full_disk_stops_the_log_only_where_it_needs_a_new_segment() {
 fn disk_that_fills_up_is_told_while_the_active_segment_has_room() {
     let fake = fake(1);
     let options = WalOptions { prepare: Prepare::Thread, ..SMALL };
-    let mut wal = Wal::create_with(fake.shared(), Path::new(DIR), IDENTITY, options).unwrap();
+    let mut wal = Wal::create(fake.shared(), Path::new(DIR), IDENTITY, options).unwrap();
     fake.leave_room(0);
     append_each(&mut wal, &[entry(1, 1, 1000), entry(2, 1, 700)]);
     let failure = loop {

@@ -23,6 +23,7 @@ pub(crate) enum Prepare {
     /// A thread, so that nobody waits for it.
     Thread,
     /// Whoever syncs: for tests that count steps.
+    #[cfg(test)]
     Caller,
     /// Whoever syncs, and only when it is needed.
     WhenNeeded,

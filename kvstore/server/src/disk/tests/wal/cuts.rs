@@ -4,7 +4,7 @@ use super::*;
 
 /// Opened without a spare, a segment filled, two released (the first becomes the spare), one more begun.
 fn life(fake: &FaultyFiles, options: WalOptions) -> Result<(), DiskError> {
-    let (mut wal, _) = Wal::open_with(fake.shared(), Path::new(DIR), 0, options)?;
+    let (mut wal, _) = Wal::open(fake.shared(), Path::new(DIR), 0, options)?;
     // Small: the new segment is not half full yet, so there is no spare when segments are released.
     append(&mut wal, &[entry(7, 1, 600)]);
     wal.sync()?;
@@ -33,7 +33,7 @@ fn cut_everywhere(prepare: Prepare, failing_sync: Option<u64>, seeds: u64) -> u6
             // Either all of it was done, or something else than the power ended it.
             ended = fake.shared().list(Path::new(DIR)).is_ok();
             fake.crash();
-            let (_, replay) = Wal::open_with(fake.shared(), Path::new(DIR), 4, options).unwrap_or_else(|error| {
+            let (_, replay) = Wal::open(fake.shared(), Path::new(DIR), 4, options).unwrap_or_else(|error| {
                 panic!("{prepare:?}, sync {failing_sync:?} fails, cut after {cut} changes, seed {seed}: {error}")
             });
             let indices: Vec<_> = replay.entries.iter().map(|entry| entry.index).collect();

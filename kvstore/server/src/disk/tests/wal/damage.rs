@@ -138,7 +138,7 @@ fn every_single_flipped_bit_is_refused() {
 fn many_segments(cluster_id: u64) -> FaultyFiles {
     let fake = fake(1);
     let identity = Identity { cluster_id, ..IDENTITY };
-    let mut wal = Wal::create_with(fake.shared(), Path::new(DIR), identity, SMALL).unwrap();
+    let mut wal = Wal::create(fake.shared(), Path::new(DIR), identity, SMALL).unwrap();
     append_each(&mut wal, &(1..=12).map(|index| entry(index, 1, 1000)).collect::<Vec<_>>());
     assert_eq!(wal.segments(), 6);
     fake
