@@ -92,6 +92,7 @@ pub(crate) struct Core {
     /// Compactions that are answered when nothing is left to free.
     sweeping: Vec<(Token, Bytes)>,
     checkpointer: Option<Checkpointer>,
+    /// An alarm is on its way through the log.
     space_alarmed: bool,
     answers: Vec<(Token, Answer)>,
     stopped: Option<String>,

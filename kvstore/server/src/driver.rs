@@ -13,6 +13,9 @@ mod handle;
 mod recover;
 mod snapshots;
 
+#[cfg(test)]
+mod tests;
+
 use std::{
     collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, mpsc},
@@ -27,7 +30,7 @@ use crate::{
     edge::Outbox,
     status::Shared,
 };
-use checkpoints::Checkpoints;
+use checkpoints::{Checkpoints, Ended};
 use clock::LeaseClock;
 use handle::Input;
 use snapshots::Snapshots;
@@ -191,11 +194,20 @@ impl Driver {
         let counted = self.ticks % TICKS_A_COUNT == 1;
         self.shared.observe(&self.core, counted.then(|| self.wal.segments()));
         self.warn_of_history();
-        if let Some(error) = self.wal.take_housekeeping_failure() {
-            tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "the log's next segment cannot be prepared, or old ones not removed"
-            );
+        self.look_after_room();
+    }
+
+    /// The log's next segment is wanted when the one in use is half full. If there is no room for it, only what makes
+    /// room is taken from now on: half a segment is left for that. The alarm stays until the operator has made room and
+    /// disarms it.
+    fn look_after_room(&mut self) {
+        let Some(error) = self.wal.take_housekeeping_failure() else { return };
+        if !(error.is_full() && self.core.is_full()) {
+            let error = &error as &dyn std::error::Error;
+            tracing::error!(error, "the log's next segment cannot be prepared, or old ones not removed");
+        }
+        if error.is_full() {
+            self.core.raise_no_space();
         }
     }
 
@@ -232,6 +244,8 @@ impl Driver {
                 self.shared.metrics.synced(began.elapsed());
             }
             self.core.written(now);
+            // At once: a fast client fills what is left before the next tick.
+            self.look_after_room();
         }
         Ok(())
     }
@@ -270,8 +284,11 @@ impl Driver {
 
     /// A checkpoint or a snapshot goes on by some frames. True if there is more to do at once.
     fn copy(&mut self) -> Result<bool, DiskError> {
-        if let Some(index) = self.checkpoints.finished()? {
-            self.wal.release(index)?;
+        let now = Instant::now();
+        match self.checkpoints.finished(now, &mut self.core)? {
+            Some(Ended::Written(index)) => self.wal.release(index)?,
+            Some(Ended::NoRoom) => self.core.raise_no_space(),
+            None => {}
         }
         if self.checkpoints.is_writing() {
             return Ok(self.checkpoints.go_on(&mut self.core));
@@ -279,7 +296,7 @@ impl Driver {
         if self.snapshots.is_writing() || self.snapshots.begin(&mut self.core) {
             return Ok(self.snapshots.go_on(&mut self.core));
         }
-        if self.checkpoints.is_due(self.core.state().applied, self.wal.segments()) {
+        if self.checkpoints.is_due(now, self.core.state().applied, self.wal.segments()) {
             self.checkpoints.begin(&mut self.core)?;
         }
         Ok(self.checkpoints.is_writing())

@@ -275,22 +275,27 @@ impl Core {
     /// Whether this much more may be stored. The first refusal raises the alarm, which the log then enforces.
     fn check_quota(&mut self, bytes: usize) -> Result<(), Failure> {
         self.state.check_sound()?;
-        if self.state.alarms.iter().any(|(kind, _)| *kind == state::NO_SPACE) {
+        if self.is_full() {
             return Err(Failure::NoSpace);
         }
         if self.state.size() + bytes as u64 <= self.limits.quota_bytes {
-            self.space_alarmed = false;
             return Ok(());
         }
-        if !self.space_alarmed {
-            let alarm = pb::AlarmRequest {
-                action: pb::alarm_request::AlarmAction::Activate as i32,
-                member_id: self.state.member,
-                alarm: state::NO_SPACE,
-            };
-            let raw = alarm.encode_to_vec().into();
-            self.space_alarmed = self.propose_own((Kind::Alarm, 0, raw), Write::Alarm(alarm));
-        }
+        self.raise_no_space();
         Err(Failure::NoSpace)
+    }
+
+    /// What takes room is refused from here on, by the log, until somebody disarms the alarm.
+    pub(crate) fn raise_no_space(&mut self) {
+        if self.space_alarmed || self.is_full() {
+            return;
+        }
+        let alarm = pb::AlarmRequest {
+            action: pb::alarm_request::AlarmAction::Activate as i32,
+            member_id: self.state.member,
+            alarm: state::NO_SPACE,
+        };
+        let raw = alarm.encode_to_vec().into();
+        self.space_alarmed = self.propose_own((Kind::Alarm, 0, raw), Write::Alarm(alarm));
     }
 }

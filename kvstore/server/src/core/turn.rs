@@ -114,6 +114,9 @@ impl Core {
         self.state.applied_term = term;
         match (pending, unknown) {
             (Some(pending), _) => {
+                if matches!(pending.write, Write::Alarm(_)) {
+                    self.space_alarmed = false;
+                }
                 let answer = self.state.apply(now, term, &pending.write);
                 let Some(token) = pending.token else { return };
                 match answer {

@@ -2,7 +2,8 @@
 
 use std::{
     sync::mpsc::{self, Receiver, SyncSender, TrySendError},
-    thread,
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
 };
 
 use crate::{
@@ -14,6 +15,8 @@ use crate::{
 const SEGMENTS: usize = 4;
 /// Frames on their way to the disk.
 const FRAMES: usize = 4;
+/// After one that found no room the next is tried: each try costs as much as a checkpoint.
+const AGAIN_AFTER: Duration = Duration::from_secs(10);
 
 /// Where checkpoints go, and the one that is being written.
 #[derive(Debug)]
@@ -22,100 +25,157 @@ pub(crate) struct Checkpoints {
     identity: Identity,
     /// The index of the last one.
     last: u64,
+    not_before: Option<Instant>,
     writing: Option<Writing>,
+}
+
+/// What the thread is given. A checkpoint whose end it was not given is none: the store stopped.
+#[derive(Debug)]
+enum Part {
+    Frame(Vec<u8>),
+    End,
 }
 
 #[derive(Debug)]
 struct Writing {
     index: u64,
-    /// `None` when the last frame is out.
-    frames: Option<SyncSender<Vec<u8>>>,
-    /// A frame that found no place.
-    waiting: Option<Vec<u8>>,
-    done: Receiver<Result<(), DiskError>>,
+    /// `None` when all is handed over.
+    parts: Option<SyncSender<Part>>,
+    /// A part that found no place.
+    waiting: Option<Part>,
+    thread: Option<JoinHandle<Result<(), DiskError>>>,
+}
+
+/// How a checkpoint went.
+#[derive(Debug)]
+pub(super) enum Ended {
+    /// The log is not needed any more up to this index.
+    Written(u64),
+    /// There was no room for it. The log still holds everything; there may be room later.
+    NoRoom,
 }
 
 // === impl Checkpoints ===
 
 impl Checkpoints {
     pub(super) fn new(dir: DataDir, identity: Identity, last: u64) -> Self {
-        Self { dir, identity, last, writing: None }
+        Self { dir, identity, last, not_before: None, writing: None }
     }
 
-    pub(super) fn is_due(&self, applied: u64, segments: usize) -> bool {
-        segments > SEGMENTS && applied > self.last
+    pub(super) fn is_due(&self, now: Instant, applied: u64, segments: usize) -> bool {
+        segments > SEGMENTS && applied > self.last && self.not_before.is_none_or(|not_before| now >= not_before)
     }
 
+    /// There are frames to hand over.
     pub(super) fn is_writing(&self) -> bool {
-        self.writing.as_ref().is_some_and(|writing| writing.frames.is_some())
+        self.writing.as_ref().is_some_and(|writing| writing.parts.is_some())
     }
 
+    /// Begins one, unless the one before is not on disk yet.
+    ///
+    /// # Errors
+    /// When the disk fails. That it is full is told by [`finished`](Self::finished).
     pub(super) fn begin(&mut self, core: &mut Core) -> Result<(), DiskError> {
         if self.writing.is_some() {
             return Ok(());
         }
+        let (files, dir, identity) = (self.dir.files().clone(), self.dir.checkpoints().to_owned(), self.identity);
         let (index, term) = core.begin_checkpoint();
-        let mut writer =
-            CheckpointWriter::create(self.dir.files().clone(), self.dir.checkpoints(), self.identity, index, term)?;
-        let (frames, taken) = mpsc::sync_channel::<Vec<u8>>(FRAMES);
-        let (tell, done) = mpsc::channel();
-        thread::Builder::new()
+        let (parts, taken) = mpsc::sync_channel(FRAMES);
+        let thread = thread::Builder::new()
             .name("checkpoint".to_owned())
-            .spawn(move || {
-                let written = taken.iter().try_for_each(|frame| writer.write(&frame));
-                // Nobody listens when the store stops meanwhile: the next start removes what is unfinished.
-                let _ = tell.send(written.and_then(|()| writer.finish()));
-            })
+            .spawn(move || write(CheckpointWriter::create(files, &dir, identity, index, term)?, &taken))
             .map_err(DiskError::io("start a thread to write", self.dir.checkpoints()))?;
         tracing::debug!(index, "a checkpoint begins");
-        self.writing = Some(Writing { index, frames: Some(frames), waiting: None, done });
+        self.writing = Some(Writing { index, parts: Some(parts), waiting: None, thread: Some(thread) });
         Ok(())
     }
 
-    /// Takes the next frame. True if another can follow at once.
+    /// Hands over the next frame. True if another can follow at once.
     pub(super) fn go_on(&mut self, core: &mut Core) -> bool {
         let Some(writing) = &mut self.writing else { return false };
-        let Some(frames) = &writing.frames else { return false };
-        let Some(frame) = writing.waiting.take().or_else(|| core.next_frame()) else {
-            writing.frames = None;
-            return false;
-        };
-        match frames.try_send(frame) {
+        let Some(parts) = &writing.parts else { return false };
+        let next = || core.next_frame().map_or(Part::End, Part::Frame);
+        let part = writing.waiting.take().unwrap_or_else(next);
+        let is_end = matches!(part, Part::End);
+        match parts.try_send(part) {
+            Ok(()) if is_end => {
+                writing.parts = None;
+                false
+            }
             Ok(()) => true,
             // The disk is slower: the next turn tries again, after the tick or with the next request.
-            Err(TrySendError::Full(frame)) => {
-                writing.waiting = Some(frame);
+            Err(TrySendError::Full(part)) => {
+                writing.waiting = Some(part);
                 false
             }
             Err(TrySendError::Disconnected(_)) => {
-                writing.frames = None;
+                writing.parts = None;
                 core.end_checkpoint();
                 false
             }
         }
     }
 
-    /// The index up to which the log is not needed any more, once.
+    /// How the last one went, once.
     ///
     /// # Errors
-    /// When the checkpoint could not be written: the log goes on growing, which the caller must not let pass.
-    pub(super) fn finished(&mut self) -> Result<Option<u64>, DiskError> {
-        let Some(writing) = &self.writing else { return Ok(None) };
-        let Ok(done) = writing.done.try_recv() else { return Ok(None) };
+    /// When it could not be written: the log goes on growing, which the caller must not let pass.
+    pub(super) fn finished(&mut self, now: Instant, core: &mut Core) -> Result<Option<Ended>, DiskError> {
+        let Some(writing) = self.writing.take_if(|writing| writing.has_ended()) else { return Ok(None) };
+        if writing.parts.is_some() {
+            core.end_checkpoint();
+        }
         let index = writing.index;
-        self.writing = None;
-        match done {
+        match writing.join() {
             Ok(()) => {
                 self.last = index;
                 tracing::info!(index, "a checkpoint was written");
-                Ok(Some(index))
+                Ok(Some(Ended::Written(index)))
             }
             Err(error) if error.is_full() => {
-                // The log still holds everything; there may be room later.
                 tracing::error!(error = &error as &dyn std::error::Error, "the disk has no room for a checkpoint");
-                Ok(None)
+                self.not_before = Some(now + AGAIN_AFTER);
+                Ok(Some(Ended::NoRoom))
             }
             Err(error) => Err(error),
         }
     }
+}
+
+// === impl Writing ===
+
+impl Writing {
+    fn has_ended(&self) -> bool {
+        self.thread.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    fn join(mut self) -> Result<(), DiskError> {
+        let panicked = || {
+            let error = std::io::Error::other("the thread ended by a mistake in it");
+            Err(DiskError::io("write", "the checkpoint".as_ref())(error))
+        };
+        self.thread.take().map_or(Ok(()), |thread| thread.join().unwrap_or_else(|_| panicked()))
+    }
+}
+
+impl Drop for Writing {
+    fn drop(&mut self) {
+        // Without its end the thread leaves nothing behind; and the directory may be locked by another next.
+        self.parts = None;
+        if let Some(thread) = self.thread.take() {
+            // How it went concerns nobody any more.
+            drop(thread.join());
+        }
+    }
+}
+
+fn write(mut writer: CheckpointWriter, parts: &Receiver<Part>) -> Result<(), DiskError> {
+    for part in parts {
+        match part {
+            Part::Frame(frame) => writer.write(&frame)?,
+            Part::End => return writer.finish(),
+        }
+    }
+    Ok(())
 }

@@ -1,0 +1,72 @@
+//! Stops at bad moments.
+
+use super::{FaultyFiles, Running, SEGMENT, Stopped, driver, driver_with, put};
+use crate::{
+    core::{Failure, Request, Token},
+    disk::WalOptions,
+    driver::{Driver, clock::LeaseClock},
+};
+
+/// The turns of [`Driver::run`], without its thread.
+fn step(driver: &mut Driver, request: Option<(u64, Request)>) {
+    let now = LeaseClock::new(std::time::Instant::now()).now(std::time::Instant::now());
+    if let Some((token, request)) = request {
+        driver.core.handle_request(now, Token(token), request);
+    }
+    driver.write(now).unwrap();
+    driver.core.work();
+    driver.core.take_answers();
+}
+
+/// The thread that writes a checkpoint took the driver's end for the checkpoint's, and named what it had so far: the next
+/// start found a whole file with a part of the keys.
+#[test]
+fn checkpoint_that_a_stop_cut_short_is_none() {
+    let fake = FaultyFiles::new(1);
+    let (mut stopped, _inputs, _shared) = driver(&fake).unwrap();
+    step(&mut stopped, None);
+    let count = 2_500;
+    for number in 0..count {
+        step(&mut stopped, Some((number, put(&format!("k{number:05}"), &[1; 300], 0))));
+    }
+    // The head and the first thousand keys are handed over.
+    stopped.copy().unwrap();
+    assert!(stopped.copy().unwrap() && stopped.copy().unwrap());
+    drop(stopped);
+    let names = fake.shared().list("/data/checkpoints".as_ref()).unwrap();
+    assert_eq!(names, [""; 0]);
+    let store = Running::start(&fake).unwrap();
+    assert_eq!(store.all().len() as u64, count);
+    store.stop().unwrap();
+}
+
+#[test]
+fn failed_sync_ends_the_store_and_is_never_acknowledged() {
+    let mut kept = 0;
+    for good in 0..40 {
+        let fake = FaultyFiles::new(good);
+        // One segment for all: each sync is that of a put.
+        let options = WalOptions { segment_bytes: 64 * SEGMENT, ..WalOptions::default() };
+        let (driver, inputs, shared) = driver_with(&fake, options).unwrap();
+        let store = Running { inputs, driver: std::thread::spawn(move || driver.run()) };
+        while !shared.has_leader() {
+            std::thread::yield_now();
+        }
+        store.put("first", b"x").unwrap();
+        fake.fail_sync_after(good % 8);
+        let answers: Vec<_> = (0..20).map(|number| store.put(&format!("k{number:02}"), &[1; 700])).collect();
+        let acknowledged = answers.iter().filter(|answer| answer.is_ok()).count();
+        assert_eq!(acknowledged as u64, good % 8);
+        assert!(answers[acknowledged..].iter().all(|answer| *answer == Err(Failure::Stopped)));
+        let Err(Stopped::Disk(error)) = store.ended() else { panic!("it goes on after a failed sync") };
+        assert!(error.to_string().starts_with("cannot sync /data/wal/"), "{error}");
+
+        fake.crash();
+        let store = Running::start(&fake).unwrap();
+        let found = store.all().len() - 1;
+        assert!((acknowledged..=acknowledged + 1).contains(&found), "{found} puts, {acknowledged} acknowledged");
+        kept += found - acknowledged;
+        store.stop().unwrap();
+    }
+    assert!((1..40).contains(&kept), "what the failed sync was to write survived {kept} times of 40");
+}
