@@ -32,11 +32,10 @@ use crate::{
 };
 use checkpoints::{Checkpoints, Ended};
 use clock::LeaseClock;
-use handle::Input;
 use snapshots::Snapshots;
 
 pub use compaction::AutoCompaction;
-pub(crate) use handle::Handle;
+pub(crate) use handle::{Handle, Input};
 pub use recover::RecoverError;
 pub(crate) use recover::{Recovered, recover};
 

@@ -14,6 +14,9 @@ mod probes;
 mod unary;
 mod watch;
 
+#[cfg(test)]
+mod fuzz;
+
 pub(crate) use connection::{Served, serve};
 pub use listener::ListenError;
 pub(crate) use listener::Listener;

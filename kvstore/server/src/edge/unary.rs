@@ -128,7 +128,7 @@ impl tower_service::Service<Request<Bytes>> for Asking {
     }
 }
 
-async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Status> {
+pub(super) async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Status> {
     let ask = match method {
         Method::Range => Ask::Range(decode(&raw)?),
         Method::Put => Ask::Put(decode(&raw)?, raw),

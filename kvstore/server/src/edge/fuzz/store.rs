@@ -1,0 +1,218 @@
+//! A store without a disk or a thread, behind the edge's decoding.
+
+use std::{
+    collections::HashMap,
+    pin::pin,
+    sync::{Arc, mpsc},
+    task::{Context, Poll, Waker},
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use raft::eraftpb::{Entry, HardState};
+use runtime::Tasks;
+use tokio::sync::oneshot;
+use tonic::Status;
+
+use crate::{
+    core::{
+        Answer, Core, Limits, Request, StreamId, StreamRequest, Token, consensus::Consensus, raft_log::RaftLog,
+        state::State,
+    },
+    driver::{Handle, Input},
+    edge::{
+        Served,
+        grpc::{decode, status},
+        unary::{self, Method},
+    },
+    pb::etcdserverpb::{self as pb, watch_request::RequestUnion},
+    status::Shared,
+};
+
+/// Turns after which what was asked must be done.
+const MAX_TURNS: usize = 10_000;
+const STREAM: StreamId = StreamId(1);
+const LIMITS: Limits =
+    Limits { max_request_bytes: 2 << 10, max_txn_ops: 16, quota_bytes: 1 << 30, notify_every: Duration::from_secs(5) };
+
+/// An answer's beginning, which all answers of a store have.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Headed {
+    #[prost(message, optional, tag = "1")]
+    header: Option<pb::ResponseHeader>,
+}
+
+pub(super) struct Store {
+    core: Core,
+    now: Instant,
+    next: u64,
+    waiting: HashMap<Token, oneshot::Sender<Answer>>,
+    inputs: mpsc::Receiver<Input>,
+    served: Served,
+    /// Watch messages, decoded: number of the watch, message.
+    told: Vec<(i64, pb::WatchResponse)>,
+    log: Vec<Entry>,
+    hard_state: HardState,
+}
+
+// === impl Store ===
+
+impl Store {
+    pub(super) fn new() -> Self {
+        Self::with(Vec::new(), HardState::default())
+    }
+
+    fn with(log: Vec<Entry>, hard_state: HardState) -> Self {
+        let log = RaftLog::new(vec![1], hard_state, (0, 0), log);
+        let consensus = Consensus::new(1, log, 0, 5).unwrap();
+        let (handle, inputs) = Handle::new();
+        let shared = Arc::new(Shared::new(pb::Member::default(), LIMITS.max_request_bytes, Tasks::default()));
+        let now = Instant::now();
+        let mut store = Self {
+            core: Core::new(consensus, State::new(7, 1), LIMITS, 99),
+            now,
+            next: 0,
+            waiting: HashMap::new(),
+            inputs,
+            served: Served { handle, shared },
+            told: Vec::new(),
+            log: Vec::new(),
+            hard_state: HardState::default(),
+        };
+        store.core.handle_stream(now, STREAM, StreamRequest::Open);
+        store.settle();
+        store
+    }
+
+    /// Asks; true if it was not refused.
+    pub(super) fn ask(&mut self, method: &str, bytes: Vec<u8>) -> bool {
+        let raw = Bytes::from(bytes);
+        if method == "Watch/Watch" {
+            return self.watch(&raw);
+        }
+        let served = self.served.clone();
+        let answer = if method == "Lease/LeaseKeepAlive" {
+            self.drive(async {
+                let asked: pb::LeaseKeepAliveRequest = decode(&raw)?;
+                served.handle.ask(Request::LeaseKeepAlive(asked.id)).await.map_err(status)
+            })
+        } else {
+            let path =
+                if method.starts_with("grpc.") { format!("/{method}") } else { format!("/etcdserverpb.{method}") };
+            let method = Method::find(&path).unwrap();
+            self.drive(unary::ask(&served, method, raw))
+        };
+        let Ok(answer) = answer else { return false };
+        if !["Maintenance/Defragment", "grpc.health.v1.Health/Check"].contains(&method) {
+            let header =
+                <Headed as prost::Message>::decode(answer).unwrap().header.expect("an answer without a header");
+            assert_eq!((header.cluster_id, header.member_id), (7, 1));
+        }
+        true
+    }
+
+    pub(super) fn pass(&mut self, time: Duration) {
+        self.now += time;
+        self.core.handle_tick(self.now);
+        self.settle();
+        self.check_told();
+        self.told.clear();
+    }
+
+    /// The log makes the same state again.
+    pub(super) fn check_replay(&self) {
+        let again = Self::with(self.log.clone(), self.hard_state.clone());
+        let (one, other) = (self.core.state(), again.core.state());
+        assert_eq!(one.store.revision(), other.store.revision());
+        assert_eq!(one.store.compacted(), other.store.compacted());
+        assert_eq!(one.hash(), other.hash());
+        let leases = |state: &State| state.leases.rows().collect::<std::collections::BTreeSet<_>>();
+        assert_eq!(leases(one), leases(other));
+        assert_eq!(one.alarms, other.alarms);
+        assert_eq!(one.size(), other.size());
+    }
+
+    /// Each creation and each cancellation of a watch that is there is answered once.
+    fn watch(&mut self, raw: &Bytes) -> bool {
+        let Ok(asked) = decode::<pb::WatchRequest>(raw) else { return false };
+        self.told.clear();
+        let watches = self.core.hub().watch_count();
+        let (request, created) = match asked.request_union {
+            Some(RequestUnion::CreateRequest(create)) => (StreamRequest::Create(create), 1),
+            Some(RequestUnion::CancelRequest(cancel)) => (StreamRequest::Cancel(cancel.watch_id), 0),
+            Some(RequestUnion::ProgressRequest(_)) => (StreamRequest::Progress, 0),
+            None => return true,
+        };
+        self.core.handle_stream(self.now, STREAM, request);
+        self.settle();
+        self.check_told();
+        assert_eq!(self.told.iter().filter(|(_, message)| message.created).count(), created);
+        let ended = self.told.iter().filter(|(_, message)| message.canceled && !message.created).count();
+        let refused = self.told.iter().any(|(_, message)| message.canceled && message.created);
+        let begun = created - usize::from(refused);
+        assert_eq!(self.core.hub().watch_count(), watches + begun - ended, "{:?}", self.told);
+        !refused
+    }
+
+    /// Revisions of one watch never fall.
+    fn check_told(&self) {
+        let mut last: HashMap<i64, i64> = HashMap::new();
+        for (watch, message) in &self.told {
+            for event in &message.events {
+                let revision = event.kv.as_ref().unwrap().mod_revision;
+                assert!(last.insert(*watch, revision).is_none_or(|before| before <= revision));
+                assert!(message.header.unwrap().revision >= revision);
+            }
+        }
+    }
+
+    /// Runs a call to its answer: there is one, and it leaves nothing behind.
+    fn drive(&mut self, call: impl Future<Output = Result<Bytes, Status>>) -> Result<Bytes, Status> {
+        let mut call = pin!(call);
+        let mut context = Context::from_waker(Waker::noop());
+        for _ in 0..4 {
+            if let Poll::Ready(answer) = call.as_mut().poll(&mut context) {
+                self.check_told();
+                self.told.clear();
+                return answer;
+            }
+            while let Ok(input) = self.inputs.try_recv() {
+                let Input::Ask(request, answer) = input else { panic!("a unary call opened a stream") };
+                let token = Token(self.next);
+                self.next += 1;
+                self.waiting.insert(token, answer);
+                self.core.handle_request(self.now, token, request);
+                self.settle();
+                assert!(self.waiting.is_empty(), "no answer");
+            }
+        }
+        panic!("a call that does not end");
+    }
+
+    /// Everything that can happen without another request happens.
+    fn settle(&mut self) {
+        for _ in 0..MAX_TURNS {
+            while let Some(turn) = self.core.writing() {
+                for index in turn.entries.into_iter().flatten() {
+                    self.log.push(self.core.entry(index).unwrap().clone());
+                }
+                self.hard_state = turn.hard_state.unwrap_or_else(|| self.hard_state.clone());
+                self.core.written(self.now);
+            }
+            let more = self.core.work();
+            assert_eq!(self.core.stopped(), None);
+            for (token, answer) in self.core.take_answers() {
+                let asked = self.waiting.remove(&token).expect("a second answer, or one to nobody");
+                asked.send(answer).expect("the call waits");
+            }
+            for sent in self.core.take_outgoing() {
+                assert_eq!(sent.stream, STREAM);
+                self.told.push((sent.watch, <pb::WatchResponse as prost::Message>::decode(sent.body).unwrap()));
+            }
+            if !more {
+                return;
+            }
+        }
+        panic!("still at work after {MAX_TURNS} turns");
+    }
+}
