@@ -22,6 +22,9 @@ const LEASES_AN_EXPIRY: usize = 100;
 /// Far enough that nobody waits for it, near enough that it can be added to a time.
 const FAR: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Accounted bytes of one: a row and a due time, in nodes and a heap that may be half full, and a node for its keys.
+const COST: usize = 2 * (size_of::<(i64, Lease)>() + size_of::<Reverse<(Instant, i64)>>()) + 64;
+
 #[derive(Debug)]
 struct Lease {
     ttl_secs: i64,
@@ -89,7 +92,7 @@ impl Leases {
 
     /// Accounted bytes.
     pub(crate) fn size(&self) -> u64 {
-        (self.rows.len() * (size_of::<Lease>() + size_of::<(Instant, i64)>())) as u64
+        (self.rows.len() * COST) as u64
     }
 
     pub(crate) fn keys(&self, id: i64) -> impl Iterator<Item = KeyId> + '_ {

@@ -2,6 +2,7 @@
 
 mod durability;
 mod expiry;
+mod memory;
 mod watching;
 
 use std::time::{Duration, Instant};
