@@ -14,13 +14,14 @@ mod binary;
 mod one_more;
 mod packet;
 mod record;
+mod store;
 
 use record::Figure;
 
 /// Which benchmarks run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart
+    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart, store
     name: Option<String>,
 }
 
@@ -31,7 +32,7 @@ struct Bench {
     run: fn() -> Result<Vec<Figure>>,
 }
 
-const BENCHES: [Bench; 7] = [
+const BENCHES: [Bench; 8] = [
     Bench { name: "packet", root: true, run: packet::run },
     Bench { name: "memory", root: false, run: || binary::run("statedb", "memory") },
     Bench { name: "list", root: false, run: || binary::run("reflector", "list") },
@@ -39,6 +40,7 @@ const BENCHES: [Bench; 7] = [
     Bench { name: "propagation", root: true, run: || in_mesh("propagation") },
     Bench { name: "cni", root: true, run: || in_mesh("cni") },
     Bench { name: "restart", root: true, run: || in_mesh("restart") },
+    Bench { name: "store", root: false, run: store::run },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -8,7 +8,9 @@ use kvstore::{Backend, Event, KeyValue, Range};
 
 use crate::output::print;
 
+mod operate;
 pub(crate) mod serve;
+mod snapshot;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -56,24 +58,70 @@ enum Command {
     },
     /// Run the embedded store: an etcd v3 server of one member
     Serve(Box<serve::Args>),
+    /// How the store stands: member, version, size, leader, indices
+    Status,
+    /// Forget history before a revision
+    Compact {
+        /// The revision
+        revision: i64,
+        /// Wait until its room is free
+        #[arg(long)]
+        physical: bool,
+    },
+    /// Give room that is free back to the system, where the store can
+    Defrag,
+    /// What the store warns of
+    #[command(subcommand)]
+    Alarm(operate::Alarm),
+    /// Leases
+    #[command(subcommand)]
+    Lease(operate::Lease),
+    /// How an endpoint stands
+    #[command(subcommand)]
+    Endpoint(operate::Endpoint),
+    /// Copies of a store
+    #[command(subcommand)]
+    Snapshot(snapshot::Command),
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     if args.kvstore != "etcd" {
         bail!("--kvstore {:?} is not supported; supported is etcd", args.kvstore);
     }
-    if let Command::Serve(args) = args.command {
-        return serve::run(*args).await;
-    }
+    let command = match args.command {
+        Command::Serve(args) => return serve::run(*args).await,
+        Command::Snapshot(command @ (snapshot::Command::Status { .. } | snapshot::Command::Restore { .. })) => {
+            return tokio::task::block_in_place(|| snapshot::offline(command));
+        }
+        command => command,
+    };
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
-    let store = options.connect().await?;
     let at = format!("use the store at {} (--kvstore-opt chooses another)", args.kvstore_opt);
-    execute(args.command, store).await.context(at)
+    let done = match command {
+        Command::Get { .. } | Command::Set { .. } | Command::Delete { .. } | Command::Watch { .. } => {
+            execute(command, options.connect().await?).await
+        }
+        command => operate(command, kvstore::etcd_client(&options.etcd_config()?).await?).await,
+    };
+    done.context(at)
+}
+
+/// What goes beyond keys.
+async fn operate(command: Command, client: etcd_client::Client) -> Result<ExitCode> {
+    match command {
+        Command::Status => operate::endpoint(client, &operate::Endpoint::Status).await,
+        Command::Compact { revision, physical } => operate::compact(client, revision, physical).await,
+        Command::Defrag => operate::defrag(client).await,
+        Command::Alarm(command) => operate::alarm(client, &command).await,
+        Command::Lease(command) => operate::lease(client, command).await,
+        Command::Endpoint(command) => operate::endpoint(client, &command).await,
+        Command::Snapshot(snapshot::Command::Save { file }) => snapshot::save(client, file).await,
+        other => unreachable!("{} is taken elsewhere", other.name()),
+    }
 }
 
 async fn execute(command: Command, store: Arc<kvstore::Client>) -> Result<ExitCode> {
     match command {
-        Command::Serve(_) => unreachable!("it needs no store, and was taken before"),
         Command::Get { recursive, key } => {
             let range = if recursive { Range::prefix(key.clone()) } else { Range::key(key.clone()) };
             let found = all(&*store, range).await?;
@@ -111,8 +159,28 @@ async fn execute(command: Command, store: Arc<kvstore::Client>) -> Result<ExitCo
                 done = show => done?,
             }
         }
+        other => unreachable!("{} is taken elsewhere", other.name()),
     }
     Ok(ExitCode::SUCCESS)
+}
+
+impl Command {
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Get { .. } => "get",
+            Self::Set { .. } => "set",
+            Self::Delete { .. } => "delete",
+            Self::Watch { .. } => "watch",
+            Self::Serve(_) => "serve",
+            Self::Status => "status",
+            Self::Compact { .. } => "compact",
+            Self::Defrag => "defrag",
+            Self::Alarm(_) => "alarm",
+            Self::Lease(_) => "lease",
+            Self::Endpoint(_) => "endpoint",
+            Self::Snapshot(_) => "snapshot",
+        }
+    }
 }
 
 /// Every key of a range, a page at a time, all of one revision.

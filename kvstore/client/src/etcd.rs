@@ -66,33 +66,41 @@ pub enum ConnectError {
     },
 }
 
+/// A connection as the configuration says, for what no [`Backend`] does.
+///
+/// # Errors
+/// When the configuration is not usable.
+pub async fn client(config: &EtcdConfig) -> Result<Client, ConnectError> {
+    let mut options = ConnectOptions::new()
+        .with_keep_alive(
+            config.keep_alive_time.unwrap_or(KEEP_ALIVE.0),
+            config.keep_alive_timeout.unwrap_or(KEEP_ALIVE.1),
+        )
+        .with_connect_timeout(CONNECT_TIMEOUT)
+        .with_require_leader(true)
+        .with_auto_token_refresh(true);
+    if let Some((user, password)) = config.user()? {
+        options = options.with_user(user, password);
+    }
+    let tls = config.tls()?;
+    if let Some(tls) = tls {
+        options = options.with_tls(tls);
+    }
+    let mut endpoints = config.endpoints.clone();
+    rand::seq::SliceRandom::shuffle(endpoints.as_mut_slice(), &mut rand::rng());
+    Client::connect(&endpoints, Some(options))
+        .await
+        .map_err(|source| ConnectError::Setup { endpoints: endpoints.clone(), source })
+}
+
 // === impl Etcd ===
 
 impl Etcd {
     /// Sets up the connection. Without user and password it does not wait for a server: the first
     /// request does.
     pub async fn connect(config: &EtcdConfig, pin_cluster: bool) -> Result<Self, ConnectError> {
-        let mut options = ConnectOptions::new()
-            .with_keep_alive(
-                config.keep_alive_time.unwrap_or(KEEP_ALIVE.0),
-                config.keep_alive_timeout.unwrap_or(KEEP_ALIVE.1),
-            )
-            .with_connect_timeout(CONNECT_TIMEOUT)
-            .with_require_leader(true)
-            .with_auto_token_refresh(true);
-        if let Some((user, password)) = config.user()? {
-            options = options.with_user(user, password);
-        }
-        let tls = config.tls()?;
-        let with_tls = tls.is_some();
-        if let Some(tls) = tls {
-            options = options.with_tls(tls);
-        }
-        let mut endpoints = config.endpoints.clone();
-        rand::seq::SliceRandom::shuffle(endpoints.as_mut_slice(), &mut rand::rng());
-        let client = Client::connect(&endpoints, Some(options))
-            .await
-            .map_err(|source| ConnectError::Setup { endpoints: endpoints.clone(), source })?;
+        let client = client(config).await?;
+        let with_tls = config.tls()?.is_some();
         Ok(Self {
             kv: client.kv_client().max_decoding_message_size(MAX_MESSAGE),
             watch: client.watch_client().max_decoding_message_size(MAX_MESSAGE),

@@ -188,8 +188,11 @@ impl Driver {
         self.ticks = self.ticks.wrapping_add(1);
         let counted = self.ticks % TICKS_A_COUNT == 1;
         self.shared.observe(&self.core, counted.then(|| self.wal.segments()));
-        if let Some(error) = self.wal.take_spare_failure() {
-            tracing::error!(error = &error as &dyn std::error::Error, "the log's next segment cannot be prepared");
+        if let Some(error) = self.wal.take_housekeeping_failure() {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the log's next segment cannot be prepared, or old ones not removed"
+            );
         }
     }
 

@@ -19,6 +19,7 @@ mod identity;
 mod metrics;
 pub mod pb;
 mod server;
+pub mod snapshot;
 mod status;
 
 pub use config::Config;

@@ -10,13 +10,14 @@ use anyhow::{Context, Result, bail};
 use crate::repo;
 
 /// Every package, with the reason it is needed.
-const PACKAGES: [(&str, &str); 12] = [
+const PACKAGES: [(&str, &str); 13] = [
     ("etcd-server", "the store of the demo and the tests"),
     ("etcd-client", "etcdctl, the witness in the demo's proofs"),
     ("g++", "links bpf-linker against LLVM"),
     ("iproute2", "tc, which cuts links of the demo without a sign"),
     ("libprotobuf-dev", "the well-known types that etcd's API imports"),
     ("llvm-22-dev", "what bpf-linker links"),
+    ("nghttp2-client", "h2load, the neutral client of the store's benchmark"),
     ("procps", "process listings in bug reports and tests"),
     ("prometheus", "promtool, which checks what /metrics says"),
     ("protobuf-compiler", "protoc, for the build of crate etcd-client"),

@@ -59,6 +59,15 @@ impl HashJob {
     }
 }
 
+impl State {
+    /// The hash of everything at the current revision, at once.
+    pub(crate) fn hash(&self) -> u32 {
+        let mut job = HashJob::new(self, self.store.revision());
+        while job.step(self, 0).is_none() {}
+        job.hash
+    }
+}
+
 /// Takes in a key's versions that can still be read: how far compaction has swept makes no difference.
 fn add(mut hash: u32, compacted: i64, dump: &KeyDump) -> u32 {
     let visible = dump.versions.iter().rposition(|version| version.revision <= compacted).unwrap_or(0);

@@ -19,7 +19,9 @@ pub(crate) struct RaftLog {
 // === impl RaftLog ===
 
 impl RaftLog {
+    /// What a checkpoint holds is committed, also when the last hard state was written before it was.
     pub(crate) fn new(members: Vec<u64>, hard_state: HardState, before: (u64, u64), entries: Vec<Entry>) -> Self {
+        let hard_state = HardState { commit: hard_state.commit.max(before.0), ..hard_state };
         let members = ConfState { voters: members, ..ConfState::default() };
         Self { hard_state, members, before, entries: entries.into() }
     }

@@ -78,6 +78,23 @@ impl Store {
         self.size
     }
 
+    /// Keys with any version, the deleted ones too.
+    pub(crate) fn all_key_count(&self) -> u64 {
+        self.index.from(&self.keys, &[]).count() as u64
+    }
+
+    /// Raises the revision of a store that is restored. False when it cannot be so high.
+    pub(crate) fn bump(&mut self, by: i64, mark_compacted: bool) -> bool {
+        let Some(revision) = self.revision.checked_add(by).filter(|revision| *revision < i64::MAX / 2) else {
+            return false;
+        };
+        self.revision = revision;
+        if mark_compacted {
+            self.compacted = revision;
+        }
+        true
+    }
+
     pub(crate) fn key_count(&self) -> u64 {
         self.index.live(&self.keys)
     }

@@ -13,9 +13,6 @@ mod catch_up;
 mod group;
 mod matcher;
 
-#[cfg(test)]
-mod tests;
-
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap, VecDeque},
     time::{Duration, Instant},

@@ -63,9 +63,14 @@ impl FaultyFiles {
         self.state.lock().lies = true;
     }
 
-    /// The next sync of a file fails with `EIO`, loses part of what it was to write, and later syncs say nothing of it.
+    /// The next sync of a directory fails and does nothing, or that of a file fails with `EIO`, loses part of what it was to write, and later syncs say nothing of it.
     pub(crate) fn fail_next_sync(&self) {
-        self.state.lock().fail_next_sync = true;
+        self.fail_sync_after(0);
+    }
+
+    /// As [`FaultyFiles::fail_next_sync`], for the sync after this many good ones.
+    pub(crate) fn fail_sync_after(&self, good: u64) {
+        self.state.lock().good_syncs_left = Some(good);
     }
 
     /// Writes that would take more than this many further bytes fail with `ENOSPC`.
@@ -132,9 +137,9 @@ impl Files for FaultyFiles {
     fn rename(&self, from: &Path, to: &Path) -> io::Result<()> {
         let mut state = self.state.lock();
         state.change()?;
-        state.file_number(from)?;
+        let node = Node::File(state.file_number(from)?);
         assert_eq!(from.parent(), to.parent(), "the fake knows renames within one directory only");
-        state.change_names(NameChange::Rename { from: from.to_owned(), to: to.to_owned() });
+        state.change_names(NameChange::Rename { from: from.to_owned(), to: to.to_owned(), node });
         Ok(())
     }
 
@@ -150,6 +155,9 @@ impl Files for FaultyFiles {
         let mut state = self.state.lock();
         state.change()?;
         state.require_directory(dir)?;
+        if state.sync_fails() {
+            return Err(io::Error::other("input/output error"));
+        }
         state.sync_names(dir);
         Ok(())
     }

@@ -16,24 +16,25 @@
 //!
 //! It deliberately does not compress, index, or read what it wrote: the log is read once, at the start.
 
+mod active;
 mod batch;
+mod housekeeping;
+mod options;
 mod record;
 mod replay;
 mod segment;
-mod spare;
 
 use std::path::{Path, PathBuf};
 
+pub(crate) use options::{Prepare, WalOptions};
 pub(crate) use replay::Replay;
 
-use super::files::{DiskFile, Mode, SECTOR, SharedFiles};
+use super::files::{SECTOR, SharedFiles};
 use super::{DiskError, Identity};
+use active::Active;
 use batch::Batch;
+use housekeeping::Housekeeping;
 use segment::{Header, SegmentName};
-use spare::Spare;
-
-/// Large enough that a new one is rare (200,000 puts of 256 bytes), small enough that a checkpoint frees room soon.
-const SEGMENT_BYTES: u64 = 64 * 1024 * 1024;
 
 /// One entry of raft's log.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,28 +60,6 @@ pub(crate) struct Vote {
     pub(crate) commit: u64,
 }
 
-/// How a log is kept.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct WalOptions {
-    /// Capacity of a segment. A batch that needs more gets a segment of its own size.
-    pub(crate) segment_bytes: u64,
-    /// Who prepares the next segment.
-    pub(crate) prepare: Prepare,
-    /// Whether batches are synced. Without it an acknowledged write does not survive a power cut.
-    pub(crate) sync: bool,
-}
-
-/// Who prepares the next segment, once the active one is half full.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Prepare {
-    /// A thread, so that nobody waits for it.
-    Thread,
-    /// Whoever syncs: for tests that count steps.
-    Caller,
-    /// Nobody; it is made when it is needed.
-    WhenNeeded,
-}
-
 /// The log of one member, open for appending.
 #[derive(Debug)]
 pub(crate) struct Wal {
@@ -91,7 +70,7 @@ pub(crate) struct Wal {
     sealed: Vec<Sealed>,
     active: Active,
     batch: Batch,
-    spare: Spare,
+    house: Housekeeping,
     /// The last vote that was synced; a new segment begins with it.
     vote: Option<Vote>,
     /// The vote in the batch.
@@ -105,33 +84,6 @@ struct Sealed {
     path: PathBuf,
     /// The largest index of an entry in it; 0 if none.
     last_index: u64,
-}
-
-/// The segment that takes batches.
-#[derive(Debug)]
-struct Active {
-    file: Box<dyn DiskFile>,
-    path: PathBuf,
-    header: Header,
-    /// Where the next batch goes.
-    end: u64,
-    last_index: u64,
-}
-
-// === impl WalOptions ===
-
-impl Default for WalOptions {
-    fn default() -> Self {
-        Self { segment_bytes: SEGMENT_BYTES, prepare: Prepare::Thread, sync: true }
-    }
-}
-
-impl WalOptions {
-    /// A segment is whole sectors, and holds more than its header.
-    fn aligned(self) -> Self {
-        let sector = SECTOR as u64;
-        Self { segment_bytes: self.segment_bytes.max(2 * sector).next_multiple_of(sector), ..self }
-    }
 }
 
 // === impl Wal ===
@@ -151,9 +103,9 @@ impl Wal {
     ) -> Result<Self, DiskError> {
         let options = options.aligned();
         let header = Header::first(identity, options.segment_bytes);
-        let mut spare = Spare::new(&files, dir, &options);
-        spare.sweep()?;
-        let active = Active::begin(&files, dir, &mut spare, header)?;
+        let mut house = Housekeeping::new(&files, dir, &options);
+        house.sweep()?;
+        let active = Active::begin(&files, dir, &mut house, header)?;
         let batch = Batch::new(header.identity, header.first_batch);
         let dir = dir.to_owned();
         Ok(Self {
@@ -163,7 +115,7 @@ impl Wal {
             sealed: Vec::new(),
             active,
             batch,
-            spare,
+            house,
             vote: None,
             next_vote: None,
             poisoned: false,
@@ -186,8 +138,8 @@ impl Wal {
         options: WalOptions,
     ) -> Result<(Self, Replay), DiskError> {
         let options = options.aligned();
-        let mut spare = Spare::new(&files, dir, &options);
-        spare.sweep()?;
+        let house = Housekeeping::new(&files, dir, &options);
+        house.sweep()?;
         let mut read = replay::read(&files, dir, after_index)?;
         let file = read.settle(&files, dir)?;
         let active = Active { file, path: read.path, header: read.header, end: read.end, last_index: read.last_index };
@@ -198,12 +150,12 @@ impl Wal {
             sealed: read.sealed.into_iter().map(|(path, last_index)| Sealed { path, last_index }).collect(),
             active,
             batch: Batch::new(read.replay.identity, read.next_batch),
-            spare,
+            house,
             vote: read.replay.vote,
             next_vote: None,
             poisoned: false,
         };
-        wal.prepare_spare();
+        wal.keep_house();
         Ok((wal, read.replay))
     }
 
@@ -240,12 +192,17 @@ impl Wal {
     }
 
     /// Gives back the segments whose entries are all at or before `index`. To be called only once a checkpoint of that
-    /// index and its directory are synced.
+    /// index and its directory are synced. A thread removes them; that it cannot is told by
+    /// [`Wal::take_housekeeping_failure`] and costs room, not safety.
     ///
     /// # Errors
-    /// As [`Wal::sync`].
+    /// [`DiskError::Poisoned`].
     pub(crate) fn release(&mut self, index: u64) -> Result<(), DiskError> {
-        self.guarded(|wal| wal.release_segments(index))
+        self.guarded(|wal| {
+            let free = wal.sealed.iter().take_while(|segment| segment.last_index <= index).count();
+            wal.house.release(wal.sealed.drain(..free).map(|segment| segment.path));
+            Ok(())
+        })
     }
 
     /// The data of whom.
@@ -258,10 +215,10 @@ impl Wal {
         self.sealed.len() + 1
     }
 
-    /// The latest failure to prepare the next segment, such as a full disk: told while there is still room in the
-    /// active one, so that the caller can refuse writes before the log must stop.
-    pub(crate) fn take_spare_failure(&mut self) -> Option<DiskError> {
-        self.spare.take_failure()
+    /// The latest failure to prepare the next segment or to remove old ones, such as a full disk: told while there is
+    /// still room in the active one, so that the caller can refuse writes before the log must stop.
+    pub(crate) fn take_housekeeping_failure(&mut self) -> Option<DiskError> {
+        self.house.take_failure()
     }
 
     fn guarded(&mut self, act: impl FnOnce(&mut Self) -> Result<(), DiskError>) -> Result<(), DiskError> {
@@ -291,7 +248,7 @@ impl Wal {
         *last_index = (*last_index).max(self.batch.last_index());
         self.vote = self.next_vote.take().or(self.vote);
         self.batch.begin_next();
-        self.prepare_spare();
+        self.keep_house();
         Ok(())
     }
 
@@ -300,43 +257,17 @@ impl Wal {
     fn roll(&mut self, needed: u64) -> Result<(), DiskError> {
         let capacity = self.options.segment_bytes.max(SECTOR as u64 + needed);
         let header = self.active.header.next(capacity, self.batch.number(), self.active.end, self.vote);
-        let next = Active::begin(&self.files, &self.dir, &mut self.spare, header)?;
+        let next = Active::begin(&self.files, &self.dir, &mut self.house, header)?;
         let full = std::mem::replace(&mut self.active, next);
         self.sealed.push(Sealed { path: full.path, last_index: full.last_index });
         Ok(())
     }
 
-    fn release_segments(&mut self, index: u64) -> Result<(), DiskError> {
-        let free = self.sealed.iter().take_while(|segment| segment.last_index <= index).count();
-        for segment in self.sealed.drain(..free) {
-            self.spare.recycle(&segment.path)?;
-            // One at a time: were two removals in flight, a crash could keep the later one only, and leave a gap.
-            self.files.sync_dir(&self.dir).map_err(DiskError::io("sync", &self.dir))?;
-        }
-        self.prepare_spare();
-        Ok(())
-    }
-
     /// A log that never fills half a segment never takes the room of two.
-    fn prepare_spare(&mut self) {
+    fn keep_house(&mut self) {
+        self.house.tidy();
         if self.active.end * 2 >= self.active.header.capacity {
-            self.spare.prepare();
+            self.house.prepare();
         }
-    }
-}
-
-// === impl Active ===
-
-impl Active {
-    /// Turns a file of zeros into the segment of `header`. Its name is durable before anything is written behind the
-    /// header.
-    fn begin(files: &SharedFiles, dir: &Path, spare: &mut Spare, header: Header) -> Result<Self, DiskError> {
-        let (mut file, from) = spare.take(header.capacity)?;
-        file.write_at(&header.encode(), 0).map_err(DiskError::io("write", &from))?;
-        file.sync_data().map_err(DiskError::io("sync", &from))?;
-        let path = dir.join(SegmentName { sequence: header.sequence }.to_string());
-        files.rename(&from, &path).map_err(DiskError::io("rename", &from))?;
-        files.sync_dir(dir).map_err(DiskError::io("sync", dir))?;
-        Ok(Self { file, path, header, end: SECTOR as u64, last_index: 0 })
     }
 }

@@ -71,11 +71,8 @@ pub(crate) fn recover(
             if let Some((path, offset)) = &existing.replay.truncated {
                 tracing::info!(path = %path.display(), offset, "a sync that never ended was cut off");
             }
-            let hard_state = existing.replay.vote.map(|vote| {
-                // A commit that was written may be ahead of a checkpoint, never behind it.
-                let commit = vote.commit.max(last);
-                HardState { term: vote.term, vote: vote.vote, commit }
-            });
+            let vote = existing.replay.vote.unwrap_or_default();
+            let hard_state = HardState { term: vote.term, vote: vote.vote, commit: vote.commit };
             let entries = existing.replay.entries.into_iter().map(|entry| Entry {
                 entry_type: i32::from(entry.kind),
                 term: entry.term,
@@ -84,7 +81,7 @@ pub(crate) fn recover(
                 ..Entry::default()
             });
             let before = (last, state.applied_term);
-            let log = RaftLog::new(vec![identity.member_id], hard_state.unwrap_or_default(), before, entries.collect());
+            let log = RaftLog::new(vec![identity.member_id], hard_state, before, entries.collect());
             (state, existing.wal, log, last)
         }
     };

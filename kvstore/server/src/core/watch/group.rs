@@ -1,6 +1,6 @@
 //! Equal watches, and the events that are on their way to all of them.
 
-use std::collections::HashSet;
+use std::collections::BTreeSet;
 
 use bytes::{Bytes, BytesMut};
 
@@ -18,7 +18,7 @@ pub(super) struct Group {
     pub(super) spec: Spec,
     /// Watches of this kind, synced or not.
     pub(super) users: usize,
-    pub(super) members: HashSet<(StreamId, i64)>,
+    pub(super) members: BTreeSet<(StreamId, i64)>,
     pending: Pending,
 }
 
@@ -35,7 +35,7 @@ pub(super) struct Pending {
 
 impl Group {
     pub(super) fn new(spec: Spec) -> Self {
-        Self { spec, users: 0, members: HashSet::new(), pending: Pending::default() }
+        Self { spec, users: 0, members: BTreeSet::new(), pending: Pending::default() }
     }
 
     pub(super) fn join(&mut self, stream: StreamId, id: i64) {

@@ -22,7 +22,7 @@ pub(super) enum Node {
 #[derive(Debug, Clone)]
 pub(super) enum NameChange {
     Add { path: PathBuf, node: Node },
-    Rename { from: PathBuf, to: PathBuf },
+    Rename { from: PathBuf, to: PathBuf, node: Node },
     Remove { path: PathBuf },
 }
 
@@ -51,7 +51,7 @@ pub(super) struct State {
     pub(super) room: u64,
     pub(super) changes_left: Option<u64>,
     pub(super) lies: bool,
-    pub(super) fail_next_sync: bool,
+    pub(super) good_syncs_left: Option<u64>,
     dice: StdRng,
 }
 
@@ -71,7 +71,7 @@ impl State {
             room: 1 << 40,
             changes_left: None,
             lies: false,
-            fail_next_sync: false,
+            good_syncs_left: None,
             dice: StdRng::seed_from_u64(seed),
         }
     }
@@ -88,6 +88,13 @@ impl State {
             *left -= 1;
         }
         Ok(())
+    }
+
+    /// Counts one sync, and says whether it is the one that fails.
+    pub(super) fn sync_fails(&mut self) -> bool {
+        let fails = self.good_syncs_left == Some(0);
+        self.good_syncs_left = self.good_syncs_left.and_then(|left| left.checked_sub(1));
+        fails
     }
 
     pub(super) fn file_number(&self, path: &Path) -> io::Result<u64> {
@@ -150,7 +157,7 @@ impl State {
     }
 
     pub(super) fn sync_inode(&mut self, number: u64) -> io::Result<()> {
-        let fails = std::mem::take(&mut self.fail_next_sync);
+        let fails = self.sync_fails();
         if self.lies && !fails {
             return Ok(());
         }
@@ -197,7 +204,7 @@ impl State {
         self.locks.clear();
         self.epoch += 1;
         self.changes_left = None;
-        self.fail_next_sync = false;
+        self.good_syncs_left = None;
     }
 
     /// Files without a name, seen or durable, give their room back.
@@ -227,13 +234,14 @@ impl NameChange {
         path.parent()
     }
 
-    /// A change whose ground is missing (its file was never durable) does nothing.
+    /// A change whose ground is missing does nothing: its file has no name, or another file has it.
     fn apply(&self, names: &mut BTreeMap<PathBuf, Node>) {
         match self {
             Self::Add { path, node } => drop(names.insert(path.clone(), *node)),
-            Self::Rename { from, to } => {
-                if let Some(node) = names.remove(from) {
-                    names.insert(to.clone(), node);
+            Self::Rename { from, to, node } => {
+                if names.get(from) == Some(node) {
+                    names.remove(from);
+                    names.insert(to.clone(), *node);
                 }
             }
             Self::Remove { path } => drop(names.remove(path)),

@@ -17,7 +17,7 @@ use crate::disk::wal::{LogEntry, Prepare, Vote, Wal};
 use crate::disk::{CheckpointWriter, DataDir, DiskError, Recovered, WalOptions};
 
 /// Restarts of a run.
-const ROUNDS: usize = 900;
+const ROUNDS: usize = 600;
 /// Restarts of one directory before a new one begins.
 const RESTARTS: usize = 30;
 
@@ -97,6 +97,9 @@ impl Member {
                 (promise.checkpoint, promise.next_checkpoint) = (index, None);
                 if let Err(error) = self.wal.release(index) {
                     return error;
+                }
+                if dice.random_bool(0.5) {
+                    drop(self.wal.take_housekeeping_failure());
                 }
             }
         }
@@ -189,7 +192,7 @@ fn run(seed: u64, prepare: impl Fn(&FaultyFiles)) -> Result<Statistics, String> 
         for restart in 0..RESTARTS {
             fake.cut_power_after(dice.random_range(1..150));
             if dice.random_bool(0.2) {
-                fake.fail_next_sync();
+                fake.fail_sync_after(dice.random_range(0..40));
             }
             member.work(&mut promise, restart as u64 + 1, &mut dice);
             drop(member);
@@ -215,8 +218,8 @@ fn synced_batches_survive_every_crash_and_nothing_else_is_made_up() {
     let statistics = run(20_000, |_| {}).unwrap();
     println!("{statistics:?}");
     assert!(statistics.restarts >= ROUNDS);
-    assert!(statistics.kept_in_flight > 50, "{statistics:?}");
-    assert!(statistics.restarts - statistics.kept_in_flight > 50, "{statistics:?}");
+    assert!(statistics.kept_in_flight > 20, "{statistics:?}");
+    assert!(statistics.restarts - statistics.kept_in_flight > 20, "{statistics:?}");
     assert!(statistics.checkpoints > 100, "{statistics:?}");
     assert!(statistics.entries > 10_000, "{statistics:?}");
 }

@@ -1,9 +1,12 @@
 //! The log: what is read back, what is torn, and what is refused, by file and offset.
 
+mod cuts;
 mod damage;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+use proptest::prelude::*;
 
 use crate::disk::fake::FaultyFiles;
 use crate::disk::files::{RealFiles, SharedFiles};
@@ -191,7 +194,7 @@ fn disk_that_fills_up_is_told_while_the_active_segment_has_room() {
     fake.leave_room(0);
     append_each(&mut wal, &[entry(1, 1, 1000), entry(2, 1, 700)]);
     let failure = loop {
-        if let Some(failure) = wal.take_spare_failure() {
+        if let Some(failure) = wal.take_housekeeping_failure() {
             break failure;
         }
         std::thread::yield_now();
@@ -199,4 +202,35 @@ fn disk_that_fills_up_is_told_while_the_active_segment_has_room() {
     assert!(failure.is_full(), "{failure}");
     append_each(&mut wal, &[entry(3, 1, 10)]);
     wal.release(0).unwrap();
+}
+
+/// One sync: entries by size, a vote, or both.
+fn any_batch() -> impl Strategy<Value = (Vec<usize>, Option<u64>)> {
+    (proptest::collection::vec(0_usize..6000, 0..5), proptest::option::of(any::<u64>()))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn any_batches_are_read_back(batches in proptest::collection::vec(any_batch(), 0..30), after_index in 0_u64..20) {
+        let fake = fake(1);
+        let mut wal = create(&fake);
+        let (mut entries, mut vote) = (Vec::new(), None);
+        for (sizes, term) in batches {
+            let first = entries.len() as u64 + 1;
+            let batch: Vec<_> = sizes.iter().zip(first..).map(|(len, index)| entry(index, 3, *len)).collect();
+            append(&mut wal, &batch);
+            entries.extend(batch);
+            if let Some(term) = term {
+                vote = Some(Vote { term, vote: !term, commit: first });
+                wal.set_vote(Vote { term, vote: !term, commit: first });
+            }
+            wal.sync().unwrap();
+        }
+        drop(wal);
+        fake.crash();
+        let (_, replay) = open(&fake, after_index).unwrap();
+        let entries = entries.split_off(entries.len().min(after_index as usize));
+        prop_assert_eq!(replay, Replay { identity: IDENTITY, vote, entries, truncated: None });
+    }
 }
