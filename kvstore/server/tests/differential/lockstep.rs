@@ -26,6 +26,8 @@ pub(crate) struct Difference {
 }
 
 pub(crate) struct Lockstep {
+    /// The reference's and the subject's.
+    servers: (Server, Server),
     pub(crate) reference: Peer,
     pub(crate) subject: Peer,
     /// The newest revision that the reference spoke of, and its last compaction.
@@ -44,11 +46,13 @@ pub(crate) struct Lockstep {
 // === impl Lockstep ===
 
 impl Lockstep {
-    pub(crate) async fn new(reference: &Server, subject: &Server) -> Self {
+    pub(crate) async fn new(reference: Server, subject: Server) -> Self {
         let older = reference.is_older();
+        let servers = (reference, subject);
+        let (reference, subject) = &servers;
         let (reference, subject) = tokio::join!(Peer::connect(&reference.url), Peer::connect(&subject.url));
         let (watches, doomed, coverage) = Default::default();
-        Self { reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None, older }
+        Self { servers, reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None, older }
     }
 
     /// The first operation that is answered differently, and both answers.
@@ -69,14 +73,9 @@ impl Lockstep {
             Op::WatchCreate(watch) => return self.watch(op, watch).await,
             Op::WatchCancel { stream, id } => return self.cancel(op, stream % STREAMS, *id).await,
             Op::WatchProgress { stream } => return self.settle(stream % STREAMS).await,
-            Op::WatchClose { stream } => {
-                let stream = stream % STREAMS;
-                self.settle(stream).await?;
-                (self.reference.streams[stream], self.subject.streams[stream]) = (None, None);
-                self.watches[stream].clear();
-                return Ok(());
-            }
+            Op::WatchClose { stream } => return self.close(stream % STREAMS).await,
             Op::Settle => return self.settle_all().await,
+            Op::Restart => return self.restart().await,
             // A watch that lags behind would be cancelled or not, as it comes.
             Op::Compact { .. } => self.settle_all().await?,
             _ => {}
@@ -151,6 +150,25 @@ impl Lockstep {
             same(&ours, &theirs)?;
         }
         self.settle(stream).await
+    }
+
+    async fn close(&mut self, stream: usize) -> Result<(), Box<Difference>> {
+        self.settle(stream).await?;
+        (self.reference.streams[stream], self.subject.streams[stream]) = (None, None);
+        self.watches[stream].clear();
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<(), Box<Difference>> {
+        for stream in 0..STREAMS {
+            self.close(stream).await?;
+        }
+        if self.servers.1.restart() {
+            self.subject.reconnect(&self.servers.1.url).await;
+            let from = if self.servers.1.has_checkpoint() { "from a checkpoint" } else { "from the log" };
+            self.coverage.add_one("Restart", from);
+        }
+        Ok(())
     }
 
     async fn settle_all(&mut self) -> Result<(), Box<Difference>> {

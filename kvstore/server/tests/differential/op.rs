@@ -183,6 +183,8 @@ pub(crate) enum Op {
     },
     /// Everything due is delivered and compared.
     Settle,
+    /// Ours is stopped and started again; streams are opened anew.
+    Restart,
     LeaseGrant {
         id: i64,
         ttl: i64,
