@@ -153,7 +153,7 @@ impl Drop for Server {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-            Running::Here(server) => drop(apart(|| drop(server.take()))),
+            Running::Here(server) => apart(|| drop(server.take())),
         }
     }
 }
