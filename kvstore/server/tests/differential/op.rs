@@ -236,10 +236,3 @@ impl Range {
         }
     }
 }
-
-/// The operations as the body of a test: every bracket of the debug form is a list.
-pub(crate) fn as_test(seed: u64, ops: &[Op]) -> String {
-    let lines: String =
-        ops.iter().map(|op| format!("        {},\n", format!("{op:?}").replace('[', "vec!["))).collect();
-    format!("#[test]\nfn seed_{seed}() {{\n    cases::same(&[\n{lines}    ]);\n}}\n")
-}

@@ -13,7 +13,8 @@ use crate::{
     generate,
     lies::Liar,
     lockstep::{Difference, Lockstep},
-    op::{self, Op},
+    op::Op,
+    print::as_test,
     servers::{self, Kind, Server},
     shrink::shrink,
 };
@@ -108,7 +109,7 @@ fn report(reference: &Kind, subject: &Kind, found: Found) {
         let (found, _) = first_difference(reference, subject, ops);
         found.map(|(_, difference)| last = difference).is_some()
     });
-    println!("{} operations are enough:\n{}", shortest.len(), op::as_test(seed, &shortest));
+    println!("{} operations are enough:\n{}", shortest.len(), as_test(seed, &shortest));
     println!("reference: {}\nsubject:   {}", last.reference, last.subject);
 }
 
@@ -161,7 +162,7 @@ fn an_older_etcd_is_told_apart_and_the_difference_shrinks() {
     let last = found.ops.last().cloned();
     let shortest =
         shrink(&found.ops, Instant::now() + SHRINKING, |ops| first_difference(&etcd, &older, ops).0.is_some());
-    println!("{} operations of {}: {}", shortest.len(), found.ops.len(), op::as_test(found.seed, &shortest));
+    println!("{} operations of {}: {}", shortest.len(), found.ops.len(), as_test(found.seed, &shortest));
     assert!(shortest.len() <= 3 && shortest.len() <= found.ops.len(), "{last:?}");
 }
 
