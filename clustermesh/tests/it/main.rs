@@ -256,11 +256,13 @@ async fn our_own_name_or_id_is_no_remote() {
 }
 
 #[tokio::test]
-async fn a_cluster_behind_an_etcd() {
-    if !server::available("a_cluster_behind_an_etcd") {
-        return;
+async fn a_cluster_behind_every_server() {
+    for kind in server::kinds("a_cluster_behind_every_server") {
+        a_cluster_behind(server::Server::start(kind).await).await;
     }
-    let mut server = server::Server::start().await;
+}
+
+async fn a_cluster_behind(mut server: server::Server) {
     let options = kvstore::Options::parse("etcd.qps=0").unwrap();
     let connect = etcd_connector(options);
     let client = connect(kvstore::EtcdConfig::insecure(server.endpoint())).await.unwrap();

@@ -69,6 +69,7 @@ pub(crate) struct Driver {
     next_tick: Instant,
     ticks: u64,
     stopping: bool,
+    warned: bool,
 }
 
 // === impl Driver ===
@@ -97,6 +98,7 @@ impl Driver {
             next_tick: now + TICK,
             ticks: 0,
             stopping: false,
+            warned: false,
         }
     }
 
@@ -188,10 +190,24 @@ impl Driver {
         self.ticks = self.ticks.wrapping_add(1);
         let counted = self.ticks % TICKS_A_COUNT == 1;
         self.shared.observe(&self.core, counted.then(|| self.wal.segments()));
+        self.warn_of_history();
         if let Some(error) = self.wal.take_housekeeping_failure() {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
                 "the log's next segment cannot be prepared, or old ones not removed"
+            );
+        }
+    }
+
+    /// Without compaction history grows until the quota refuses writes: who runs it is told while there is time.
+    fn warn_of_history(&mut self) {
+        let (size, quota) = (self.core.state().size(), self.core.quota_bytes());
+        if !self.warned && self.compaction.is_off() && size > quota / 2 {
+            self.warned = true;
+            tracing::warn!(
+                size,
+                quota,
+                "half of --quota-backend-bytes is used and nothing compacts history: set --auto-compaction-retention, or compact"
             );
         }
     }

@@ -157,14 +157,13 @@ async fn keys_in_a_fake() {
 }
 
 #[tokio::test]
-async fn keys_in_an_etcd() {
-    if !server::available("keys_in_an_etcd") {
-        return;
+async fn keys_in_every_server() {
+    for kind in server::kinds("keys_in_every_server") {
+        let server = server::Server::start(kind).await;
+        let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).await.unwrap();
+        let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(2) };
+        story(&Bench::new(Client::new(Arc::new(etcd), options)).await).await;
     }
-    let server = server::Server::start().await;
-    let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).await.unwrap();
-    let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(2) };
-    story(&Bench::new(Client::new(Arc::new(etcd), options)).await).await;
 }
 
 #[tokio::test(start_paused = true)]

@@ -213,13 +213,12 @@ async fn exports_to_a_fake() {
 }
 
 #[tokio::test]
-async fn imports_and_exports_of_an_etcd() {
-    if !server::available("imports_and_exports_of_an_etcd") {
-        return;
+async fn imports_and_exports_of_every_server() {
+    for kind in server::kinds("imports_and_exports_of_every_server") {
+        let server = server::Server::start(kind).await;
+        import_story(&Bench::new(etcd(&server).await)).await;
+        export_story(&Bench::new(etcd(&server).await)).await;
     }
-    let server = server::Server::start().await;
-    import_story(&Bench::new(etcd(&server).await)).await;
-    export_story(&Bench::new(etcd(&server).await)).await;
 }
 
 /// The lease is gone without our knowing: the next write finds out, and heals the other keys.

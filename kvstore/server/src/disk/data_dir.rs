@@ -53,6 +53,7 @@ impl DataDir {
     /// Creates the directory if it is not there, and locks it.
     pub(crate) fn open(files: SharedFiles, path: &Path) -> Result<Self, DiskError> {
         create(&files, path)?;
+        sync_above(&files, path)?;
         let names = files.list(path).map_err(DiskError::io("list", path))?;
         let ours = names.iter().any(|name| name == "lock");
         if !ours && names.iter().any(|name| name == ETCD_DIRECTORY) {
@@ -131,6 +132,11 @@ impl DataDir {
         &self.files
     }
 
+    /// Where the log lies.
+    pub(crate) fn wal(&self) -> &Path {
+        &self.wal
+    }
+
     /// Where checkpoints go.
     pub(crate) fn checkpoints(&self) -> &Path {
         &self.checkpoints
@@ -142,18 +148,31 @@ impl DataDir {
     }
 }
 
-/// Creates a directory and those above it, each durable in the one above.
+/// Creates a directory and those above it.
 fn create(files: &SharedFiles, path: &Path) -> Result<(), DiskError> {
-    match files.create_dir(path) {
-        Ok(()) => {}
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => return Ok(()),
-        Err(error) => {
-            let above = path.parent().filter(|above| error.kind() == io::ErrorKind::NotFound && *above != path);
-            let Some(above) = above else { return Err(DiskError::io("create", path)(error)) };
+    let created = match (files.create_dir(path), path.parent()) {
+        (Err(error), Some(above)) if error.kind() == io::ErrorKind::NotFound => {
             create(files, above)?;
-            files.create_dir(path).map_err(DiskError::io("create", path))?;
+            files.create_dir(path)
+        }
+        (created, _) => created,
+    };
+    match created {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(DiskError::io("create", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Makes a directory durable, all the way up: a process that was killed may have created any part of the way and not
+/// synced it. Where we may not read or a file system knows no sync or no writes, we did not create what is in it.
+fn sync_above(files: &SharedFiles, path: &Path) -> Result<(), DiskError> {
+    let foreign = [io::ErrorKind::PermissionDenied, io::ErrorKind::InvalidInput, io::ErrorKind::ReadOnlyFilesystem];
+    for above in path.ancestors().skip(1) {
+        match files.sync_dir(above) {
+            Ok(()) => {}
+            Err(error) if foreign.contains(&error.kind()) => {}
+            Err(error) => return Err(DiskError::io("sync", above)(error)),
         }
     }
-    let above = path.parent().unwrap_or(path);
-    files.sync_dir(above).map_err(DiskError::io("sync", above))
+    Ok(())
 }

@@ -122,7 +122,8 @@ impl Wal {
         })
     }
 
-    /// Reads the log in `dir` and opens it for appending. Entries up to `after_index` are in a checkpoint and left out.
+    /// Reads the log in `dir`, makes durable what it read, and opens it for appending. Entries up to `after_index` are in a
+    /// checkpoint and left out.
     ///
     /// # Errors
     /// Damage, an unknown version, a gap after `after_index`, or the file system's.
@@ -159,6 +160,12 @@ impl Wal {
         Ok((wal, read.replay))
     }
 
+    /// Reads the log in `dir` and changes nothing: for tools, and for a writer that compares what it wrote. Nobody may
+    /// append meanwhile, or a batch that is half there passes for a torn one.
+    pub(crate) fn inspect(files: &SharedFiles, dir: &Path, after_index: u64) -> Result<Replay, DiskError> {
+        Ok(replay::read(files, dir, after_index)?.replay)
+    }
+
     /// Whether `dir` holds a log.
     pub(crate) fn exists(files: &SharedFiles, dir: &Path) -> Result<bool, DiskError> {
         let names = files.list(dir).map_err(DiskError::io("list", dir))?;
@@ -166,7 +173,7 @@ impl Wal {
     }
 
     /// Buffers entries (index, term, kind, data in pieces). An index that the log has already replaces it and all after
-    /// it, as raft does.
+    /// it, as raft does. The caller syncs long before 4 GiB are buffered: its queue is bounded.
     pub(crate) fn append_entries<'a, D: AsRef<[&'a [u8]]>>(
         &mut self,
         entries: impl Iterator<Item = (u64, u64, u8, D)>,

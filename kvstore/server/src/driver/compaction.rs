@@ -32,6 +32,10 @@ impl AutoCompaction {
         Self::Revision { keep, looked: None }
     }
 
+    pub(crate) fn is_off(&self) -> bool {
+        matches!(self, Self::Off)
+    }
+
     /// The revision to compact at now, if any.
     pub(crate) fn due(&mut self, now: Instant, revision: i64) -> Option<i64> {
         match self {

@@ -16,7 +16,7 @@ use crate::disk::fake::FaultyFiles;
 use crate::disk::wal::{LogEntry, Prepare, Vote, Wal};
 use crate::disk::{CheckpointWriter, DataDir, DiskError, Recovered, WalOptions};
 
-/// Restarts of a run.
+/// Restarts of a run, unless `CAUSEWAY_DISK_ROUNDS` says otherwise.
 const ROUNDS: usize = 600;
 /// Restarts of one directory before a new one begins.
 const RESTARTS: usize = 30;
@@ -178,10 +178,14 @@ fn recover(fake: &FaultyFiles, seed: u64, promise: &mut Promise, dice: &mut StdR
     Ok(Member { dir, wal })
 }
 
-/// `ROUNDS` restarts, on a disk that `prepare` may have spoiled. The error names the seed.
-fn run(seed: u64, prepare: impl Fn(&FaultyFiles)) -> Result<Statistics, String> {
+fn setting(key: &str) -> Option<usize> {
+    std::env::var(key).ok().map(|value| value.parse().expect("a number"))
+}
+
+/// So many restarts, on a disk that `prepare` may have spoiled. The error says how to repeat it.
+fn run(seed: u64, rounds: usize, prepare: impl Fn(&FaultyFiles)) -> Result<Statistics, String> {
     let mut statistics = Statistics::default();
-    for seed in seed..seed + (ROUNDS / RESTARTS) as u64 {
+    for seed in seed..seed + rounds.div_ceil(RESTARTS) as u64 {
         let mut dice = StdRng::seed_from_u64(seed);
         let fake = FaultyFiles::new(seed);
         let (dir, _) = open(&fake, seed).map_err(|error| error.to_string())?;
@@ -203,7 +207,7 @@ fn run(seed: u64, prepare: impl Fn(&FaultyFiles)) -> Result<Statistics, String> 
                 fake.kill()
             }
             member = recover(&fake, seed, &mut promise, &mut dice)
-                .map_err(|error| format!("seed {seed}, restart {restart}: {error}"))?;
+                .map_err(|error| format!("restart {restart}: {error}; repeat with CAUSEWAY_DISK_SEED={seed}"))?;
             statistics.restarts += 1;
             statistics.kept_in_flight += usize::from(before.in_flight.as_ref() == Some(&promise.synced));
             statistics.checkpoints += usize::from(promise.checkpoint > 0);
@@ -215,9 +219,11 @@ fn run(seed: u64, prepare: impl Fn(&FaultyFiles)) -> Result<Statistics, String> 
 
 #[test]
 fn synced_batches_survive_every_crash_and_nothing_else_is_made_up() {
-    let statistics = run(20_000, |_| {}).unwrap();
+    let rounds = setting("CAUSEWAY_DISK_ROUNDS").unwrap_or(ROUNDS);
+    let seed = setting("CAUSEWAY_DISK_SEED").unwrap_or(20_000);
+    let statistics = run(seed as u64, rounds, |_| {}).unwrap();
     println!("{statistics:?}");
-    assert!(statistics.restarts >= ROUNDS);
+    assert!(statistics.restarts >= rounds);
     assert!(statistics.kept_in_flight > 20, "{statistics:?}");
     assert!(statistics.restarts - statistics.kept_in_flight > 20, "{statistics:?}");
     assert!(statistics.checkpoints > 100, "{statistics:?}");
@@ -226,6 +232,7 @@ fn synced_batches_survive_every_crash_and_nothing_else_is_made_up() {
 
 #[test]
 fn same_rounds_fail_on_a_disk_that_lies_about_syncs() {
-    let failed = (0..10).filter(|number| run(40_000 + number * 1000, FaultyFiles::lie_about_syncs).is_err()).count();
+    let failed =
+        (0..10).filter(|number| run(40_000 + number * 1000, ROUNDS, FaultyFiles::lie_about_syncs).is_err()).count();
     assert_eq!(failed, 10);
 }

@@ -107,6 +107,21 @@ fn log_goes_on_after_a_restart_and_on_the_real_file_system() {
 }
 
 #[test]
+fn inspection_reads_the_same_and_changes_nothing() {
+    let fake = fake(1);
+    let mut wal = create(&fake);
+    append_each(&mut wal, &[entry(1, 1, 600), entry(2, 1, 600)]);
+    // The first sector of the last batch is lost.
+    fake.edit(&segment(1), |bytes| bytes[1536..2048].fill(0));
+    let before = fake.bytes(&segment(1));
+    let inspected = Wal::inspect(&fake.shared(), Path::new(DIR), 0).unwrap();
+    assert_eq!(inspected.truncated, Some((segment(1), 1536)));
+    assert!(fake.bytes(&segment(1)) == before);
+    assert_eq!(open(&fake, 0).unwrap().1, inspected);
+    assert!(fake.bytes(&segment(1)) != before);
+}
+
+#[test]
 fn unsynced_records_are_not_written() {
     let fake = fake(1);
     let mut wal = create(&fake);

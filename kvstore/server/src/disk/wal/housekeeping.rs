@@ -175,13 +175,12 @@ impl Place {
     /// Counts in `removed` those that are gone for good.
     fn recycle(&self, released: &[PathBuf], spare: bool, removed: &mut usize) -> Result<(), DiskError> {
         if spare {
-            if let Some(oldest) = released.first() {
+            let oldest = released.first();
+            if let Some(oldest) = oldest {
                 self.rename_if_there(oldest, &self.unfinished)?;
-                // Before zeros go over it: under its old name it still belongs to the log.
-                self.sync_dir()?;
-                *removed += 1;
             }
             self.prepare(self.capacity)?;
+            *removed += oldest.iter().count();
         }
         for segment in &released[*removed..] {
             self.remove_if_there(segment)?;
@@ -196,10 +195,16 @@ impl Place {
     fn prepare(&self, capacity: u64) -> Result<(), DiskError> {
         let path = &self.unfinished;
         let mut file = match self.files.open(path, Mode::Write) {
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => self.files.open(path, Mode::CreateNew),
-            other => other,
-        }
-        .map_err(DiskError::io("create", path))?;
+            Ok(file) => {
+                // Before zeros go over it: as long as its old name may come back, it belongs to the log.
+                self.sync_dir()?;
+                file
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                self.files.open(path, Mode::CreateNew).map_err(DiskError::io("create", path))?
+            }
+            Err(error) => return Err(DiskError::io("open", path)(error)),
+        };
         file.zero_fill(capacity).map_err(DiskError::io("fill with zeros", path))?;
         // The header's sync would take the zeros along; but somebody waits for that one.
         file.sync_data().map_err(DiskError::io("sync", path))?;

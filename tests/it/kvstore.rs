@@ -1,0 +1,243 @@
+//! The embedded store as an operator runs it: its flags, its tools, what it refuses, and what outlives a crash.
+
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use testbed::Binaries;
+
+struct Store {
+    child: Child,
+    url: String,
+}
+
+fn causeway(words: &[&str]) -> Output {
+    let binaries = Binaries::beside_us().unwrap();
+    Command::new(binaries.causeway).args(words).output().unwrap()
+}
+
+/// What it prints; it must succeed.
+fn told(words: &[&str]) -> String {
+    let output = causeway(words);
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{words:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+    text
+}
+
+/// The first line of its complaint; it must fail.
+fn refused(words: &[&str]) -> String {
+    let output = causeway(words);
+    assert!(!output.status.success(), "{words:?} succeeded");
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn free_url() -> String {
+    let port = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    format!("http://127.0.0.1:{port}")
+}
+
+// === impl Store ===
+
+impl Store {
+    fn start(data: &Path, flags: &[&str]) -> Self {
+        Self::at(free_url(), data, flags)
+    }
+
+    fn at(url: String, data: &Path, flags: &[&str]) -> Self {
+        let binaries = Binaries::beside_us().unwrap();
+        let child = Command::new(binaries.causeway)
+            .args(["kvstore", "serve", &format!("--listen-client-urls={url}")])
+            .arg(format!("--data-dir={}", data.display()))
+            .args(flags)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let store = Self { child, url };
+        let began = Instant::now();
+        while !store.try_run(&["endpoint", "health"]).status.success() {
+            assert!(began.elapsed() < Duration::from_secs(20), "the store does not answer");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        store
+    }
+
+    fn try_run(&self, words: &[&str]) -> Output {
+        let option = format!("--kvstore-opt=etcd.address={}", self.url);
+        causeway(&[&["kvstore", option.as_str()], words].concat())
+    }
+
+    fn run(&self, words: &[&str]) -> String {
+        let option = format!("--kvstore-opt=etcd.address={}", self.url);
+        told(&[&["kvstore", option.as_str()], words].concat())
+    }
+
+    fn set(&self, key: &str, value: &str) {
+        self.run(&["set", "--key", key, "--value", value]);
+    }
+}
+
+impl Drop for Store {
+    fn drop(&mut self) {
+        // The hard way: nothing may depend on a clean end.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+#[test]
+fn what_was_acknowledged_outlives_a_kill() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let store = Store::start(&data, &[]);
+    for number in 0..20 {
+        store.set(&format!("k/{number:02}"), "v");
+    }
+    let lease = store.run(&["lease", "grant", "600", "--id", "abc"]);
+    assert!(lease.contains("lease 0000000000000abc granted with TTL(600s)"), "{lease}");
+    let hash = store.run(&["endpoint", "hashkv"]);
+    drop(store);
+    let store = Store::start(&data, &[]);
+    assert_eq!(store.run(&["get", "--recursive", "k/"]).lines().count(), 20);
+    assert_eq!(store.run(&["endpoint", "hashkv"]), hash, "the state is the same, to the byte");
+    assert!(store.run(&["lease", "list"]).contains("found 1 leases"));
+    assert!(store.run(&["lease", "timetolive", "abc", "--keys"]).contains("TTL(600s)"));
+    assert!(store.run(&["lease", "keep-alive", "abc"]).contains("kept alive"));
+    assert!(store.run(&["lease", "revoke", "abc"]).contains("revoked"));
+}
+
+#[test]
+fn a_snapshot_begins_a_new_cluster_with_later_revisions() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let store = Store::start(&path("data"), &[]);
+    for number in 0..50 {
+        store.set(&format!("k/{number:02}"), &"v".repeat(1_000));
+    }
+    store.run(&["compact", "20", "--physical"]);
+    store.run(&["defrag"]);
+    let file = path("snapshot");
+    let saved = store.run(&["snapshot", "save", file.to_str().unwrap()]);
+    assert!(saved.contains("revision 51, 50 keys"), "{saved}");
+    let status = store.run(&["status"]);
+    assert!(status.contains("version 3.6.16") && status.contains("revision 51"), "{status}");
+    assert!(store.run(&["alarm", "list"]).is_empty());
+    drop(store);
+
+    let file = file.to_str().unwrap();
+    assert!(told(&["kvstore", "snapshot", "status", file]).contains("revision 51"));
+    let restored = path("restored");
+    let to = format!("--data-dir={}", restored.display());
+    let done = told(&["kvstore", "snapshot", "restore", file, &to, "--bump-revision=1000", "--mark-compacted"]);
+    assert!(done.contains("revision 1051"), "{done}");
+    let taken = refused(&["kvstore", "snapshot", "restore", file, &to]);
+    assert!(taken.contains("holds a member already"), "{taken}");
+
+    let store = Store::start(&restored, &[]);
+    assert_eq!(store.run(&["get", "--recursive", "k/"]).lines().count(), 50);
+    store.set("after", "v");
+    let now = store.run(&["status"]);
+    assert!(now.contains("revision 1052"), "{now}");
+    let id = |text: &str| text.split("cluster ").nth(1).unwrap().split(',').next().unwrap().to_owned();
+    assert_ne!(id(&status), id(&now), "a restored cluster is another");
+    let old = store.try_run(&["compact", "900"]);
+    assert!(String::from_utf8_lossy(&old.stderr).contains("required revision has been compacted"));
+}
+
+/// Row 44: nothing is written when a snapshot is not what it should be.
+#[test]
+fn a_snapshot_that_is_not_whole_restores_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let store = Store::start(&path("data"), &[]);
+    store.set("k", &"v".repeat(3_000));
+    let good = path("good");
+    store.run(&["snapshot", "save", good.to_str().unwrap()]);
+    let bytes = std::fs::read(&good).unwrap();
+    let mut flipped = bytes.clone();
+    flipped[700] ^= 1;
+    let cases: [(&str, Vec<u8>, &str); 4] = [
+        ("truncated", bytes[..bytes.len() - 40].to_vec(), "truncated"),
+        ("flipped", flipped, "flipped"),
+        ("empty", Vec::new(), "empty"),
+        ("text", b"no snapshot".repeat(100), "text"),
+    ];
+    for (name, bytes, named) in cases {
+        let file = path(name);
+        std::fs::write(&file, bytes).unwrap();
+        let target = path("target");
+        let to = format!("--data-dir={}", target.display());
+        let line = refused(&["kvstore", "snapshot", "restore", file.to_str().unwrap(), &to]);
+        assert!(line.starts_with("error: ") && line.contains(named), "{name}: {line}");
+        assert!(!target.exists(), "{name}: something was written");
+    }
+}
+
+#[test]
+fn what_is_not_honoured_is_refused_by_name() {
+    let serve = |flag: &str| refused(&["kvstore", "serve", flag]);
+    assert!(serve("--cert-file=x").contains("--cert-file is a flag of etcd"), "{}", serve("--cert-file=x"));
+    assert!(serve("--election-timeout=1000").contains("--election-timeout"));
+    assert!(serve("--nonsense").contains("--nonsense"));
+    let several = serve("--initial-cluster=default=http://127.0.0.1:1,b=http://127.0.0.1:2");
+    assert!(several.contains("needs several members"), "{several}");
+    let other = serve("--initial-cluster=other=http://127.0.0.1:1");
+    assert!(other.contains("\"other\"") && other.contains("--name"), "{other}");
+    let folder = tempfile::tempdir().unwrap();
+    let data = format!("--data-dir={}", folder.path().join("d").display());
+    for (url, rule) in [
+        ("https://127.0.0.1:0", "TLS is not built yet"),
+        ("127.0.0.1:2379", "must begin with http:// or unix://"),
+        ("http://example.org:2379", "must name an IP address and a port"),
+        ("http://127.0.0.1:70000", "must name an IP address and a port"),
+    ] {
+        let line = refused(&["kvstore", "serve", &data, &format!("--listen-client-urls={url}")]);
+        assert!(line.contains(rule) && line.contains(url), "{url}: {line}");
+    }
+}
+
+#[test]
+fn a_data_directory_serves_one_store_and_a_unix_socket_serves_too() {
+    let folder = tempfile::tempdir().unwrap();
+    let data = folder.path().join("data");
+    let url = format!("unix://{}", folder.path().join("store.sock").display());
+    let mut child = Command::new(Binaries::beside_us().unwrap().causeway)
+        .args(["kvstore", "serve", &format!("--listen-client-urls={url}"), &format!("--data-dir={}", data.display())])
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let socket = folder.path().join("store.sock");
+    let began = Instant::now();
+    while std::os::unix::net::UnixStream::connect(&socket).is_err() {
+        assert!(began.elapsed() < Duration::from_secs(20), "nobody listens on the socket");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let second = refused(&["kvstore", "serve", &format!("--data-dir={}", data.display())]);
+    assert!(second.contains(data.to_str().unwrap()), "{second}");
+    child.kill().unwrap();
+    child.wait().unwrap();
+}
+
+/// What is full says so, takes no more, and lets room be made.
+#[test]
+fn a_full_store_refuses_writes_and_recovers() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::start(&folder.path().join("data"), &["--quota-backend-bytes=200000"]);
+    let value = "v".repeat(10_000);
+    let full = (0..100).find_map(|number| {
+        let output = store.try_run(&["set", "--key", &format!("k/{number}"), "--value", &value]);
+        (!output.status.success()).then(|| String::from_utf8_lossy(&output.stderr).into_owned())
+    });
+    assert!(full.is_some_and(|text| text.contains("mvcc: database space exceeded")));
+    assert!(store.run(&["alarm", "list"]).contains("NOSPACE"));
+    assert!(!store.try_run(&["endpoint", "health"]).status.success(), "an alarm is not healthy");
+    assert!(!store.try_run(&["set", "--key", "small", "--value", "v"]).status.success());
+    store.run(&["delete", "--recursive", "k/"]);
+    let status = store.run(&["status"]);
+    let revision = status.split("revision ").nth(1).unwrap().split([',', '\n']).next().unwrap().to_owned();
+    store.run(&["compact", &revision, "--physical"]);
+    store.run(&["alarm", "disarm"]);
+    store.set("small", "v");
+}
