@@ -37,6 +37,8 @@ pub(crate) struct Lockstep {
     watches: [BTreeMap<i64, i64>; STREAMS],
     /// Streams with a watch from before the compaction, whose end is on its way.
     doomed: [bool; STREAMS],
+    /// Streams with a watch that began in the past.
+    lagging: [bool; STREAMS],
     pub(crate) coverage: Coverage,
     pub(crate) liar: Option<Liar>,
     /// The reference is etcd 3.4: only what it answers like 3.6 is compared.
@@ -51,8 +53,20 @@ impl Lockstep {
         let servers = (reference, subject);
         let (reference, subject) = &servers;
         let (reference, subject) = tokio::join!(Peer::connect(&reference.url), Peer::connect(&subject.url));
-        let (watches, doomed, coverage) = Default::default();
-        Self { servers, reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None, older }
+        let (watches, doomed, lagging, coverage) = Default::default();
+        Self {
+            servers,
+            reference,
+            subject,
+            head: 1,
+            compacted: 0,
+            watches,
+            doomed,
+            lagging,
+            coverage,
+            liar: None,
+            older,
+        }
     }
 
     /// The first operation that is answered differently, and both answers.
@@ -130,6 +144,7 @@ impl Lockstep {
         };
         self.coverage.count(op, &refusal);
         self.doomed[stream] = (1..compacted).contains(&request.start_revision);
+        self.lagging[stream] |= (1..=head).contains(&request.start_revision);
         if id != ALL {
             self.watches[stream].insert(id, request.start_revision);
         }
@@ -192,8 +207,10 @@ impl Lockstep {
         let (reference, subject) = tokio::join!(self.reference.stream(stream), self.subject.stream(stream));
         if waits {
             // No progress is promised for a stream with a watch on what is to come.
-            let promised = tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
-            if !self.older {
+            if self.older {
+                tokio::join!(reference.still(QUIET), subject.still(QUIET));
+            } else {
+                let promised = tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
                 same(&promised.0, &promised.1)?;
             }
         } else {
@@ -210,11 +227,15 @@ impl Lockstep {
             }
         }
         if self.older {
+            if self.lagging[stream] {
+                // Nothing else tells when it is up to date.
+                reference.still(QUIET).await;
+            }
             let due = |log: &Log| log.iter().map(|(id, said)| (*id, said.len())).collect::<BTreeMap<_, _>>();
             let all = due(&subject.log);
             reference.until(|stream| due(&stream.log) == all).await;
         }
-        self.doomed[stream] = false;
+        (self.doomed[stream], self.lagging[stream]) = (false, false);
         let ours = std::mem::take(&mut reference.log);
         let theirs = std::mem::take(&mut subject.log);
         self.compare(stream, ours, theirs)
