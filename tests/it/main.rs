@@ -10,6 +10,7 @@ mod input;
 mod kvstore;
 mod leftovers;
 mod mesh;
+mod power_cut;
 mod restart;
 mod secrets;
 mod troubleshoot;
