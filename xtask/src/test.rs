@@ -36,7 +36,7 @@ struct Totals {
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
     setup::run()?;
-    peers::build()?;
+    let peers = peers::build()?;
     let root = repo::is_root();
     let quick = args.quick || !root;
     if !root && !args.quick {
@@ -55,13 +55,16 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         println!("left out (--quick or not root): the tests that need namespaces, eBPF programs or minutes");
     }
     println!("test: {:.0} s", started.elapsed().as_secs_f64());
+    // What needs Go may be left out where there is none; in CI the lack of it ended this run already.
+    let excused = |skip: &String| peers == peers::Peers::NoGo && skip.ends_with("with Go)");
     let skipped = totals.skipped.len() as u64 + totals.ignored;
+    let excused = totals.skipped.iter().filter(|skip| excused(skip)).count() as u64;
     println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, skipped);
     if totals.failed > 0 {
         bail!("{} tests failed", totals.failed);
     }
-    if !quick && skipped > 0 {
-        bail!("{skipped} tests were skipped although this is a full run as root");
+    if !quick && skipped > excused {
+        bail!("{} tests were skipped although this is a full run as root", skipped - excused);
     }
     if totals.passed == 0 {
         bail!("no test ran");

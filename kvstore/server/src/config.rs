@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::driver::AutoCompaction;
+use crate::{disk::WalOptions, driver::AutoCompaction};
 
 /// etcd's default, and its recommended bound.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -31,6 +31,9 @@ pub struct Config {
     pub auto_compaction: AutoCompaction,
     /// Acknowledges what is not on disk: for tests only.
     pub unsafe_no_fsync: bool,
+    /// Of one segment of the log; when there are a few, the state is written out and the log begins anew. Small ones are
+    /// for tests.
+    pub wal_segment_bytes: u64,
     /// Threads that serve clients, beside the one that writes.
     pub workers: usize,
 }
@@ -50,6 +53,7 @@ impl Default for Config {
             watch_progress_notify_interval: NOTIFY_EVERY,
             auto_compaction: AutoCompaction::Off,
             unsafe_no_fsync: false,
+            wal_segment_bytes: WalOptions::default().segment_bytes,
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
         }
     }

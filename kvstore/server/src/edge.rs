@@ -6,6 +6,7 @@ mod codec;
 mod connection;
 mod grpc;
 mod health;
+mod lean;
 mod listener;
 mod maintenance;
 mod outbox;

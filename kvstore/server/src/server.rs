@@ -60,7 +60,11 @@ impl Server {
             quota_bytes: config.quota_backend_bytes,
             notify_every: config.watch_progress_notify_interval,
         };
-        let options = WalOptions { sync: !config.unsafe_no_fsync, ..WalOptions::default() };
+        let options = WalOptions {
+            segment_bytes: config.wal_segment_bytes,
+            sync: !config.unsafe_no_fsync,
+            ..WalOptions::default()
+        };
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
         let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
         let edge = tokio::runtime::Builder::new_multi_thread()

@@ -161,6 +161,7 @@ fn config(args: Args) -> Result<Config> {
         max_txn_ops: args.max_txn_ops,
         watch_progress_notify_interval: args.watch_progress_notify_interval,
         unsafe_no_fsync: args.unsafe_no_fsync,
+        wal_segment_bytes: defaults.wal_segment_bytes,
         workers: defaults.workers,
     })
 }

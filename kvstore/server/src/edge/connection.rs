@@ -11,7 +11,7 @@ use hyper_util::{
 use runtime::Tasks;
 use tokio::sync::Semaphore;
 
-use super::{Listener, grpc, pages};
+use super::{Listener, grpc, lean, pages};
 use crate::{driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -87,10 +87,14 @@ pub(crate) async fn serve(listener: Listener, served: Served, tasks: Tasks) {
     }
 }
 
-async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<tonic::body::Body>, Infallible> {
+async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<lean::Body>, Infallible> {
     let is_grpc = request
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    Ok(if is_grpc { grpc::answer(&served, request).await } else { pages::answer(&served, &request).await })
+    Ok(if is_grpc {
+        grpc::answer(&served, request).await
+    } else {
+        Box::pin(pages::answer(&served, &request)).await.map(lean::Body::Other)
+    })
 }

@@ -5,17 +5,25 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{Code, Status, body::Body, server::Grpc};
 
-use super::{Served, codec::Raw, health, maintenance, unary, watch};
+use super::{Served, codec::Raw, health, lean, maintenance, unary, watch};
 use crate::core::Failure;
 
 /// gRPC's own bytes beside a request, as etcd allows for.
-const OVERHEAD_BYTES: usize = 512 << 10;
+pub(super) const OVERHEAD_BYTES: usize = 512 << 10;
 
-pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Response<Body> {
-    let path = request.uri().path().to_owned();
+/// Most calls are one message each way; only those that are not carry a stream's state about.
+pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Response<lean::Body> {
     if request.headers().get("hasleader").is_some() && !served.shared.has_leader() {
-        return status(Failure::NoLeader).into_http();
+        return status(Failure::NoLeader).into_http().map(lean::Body::Other);
     }
+    match unary::Method::find(request.uri().path()) {
+        Some(method) if lean::is_plain(&request) => lean::answer(served, method, request).await,
+        _ => Box::pin(general(served, request)).await.map(lean::Body::Other),
+    }
+}
+
+async fn general(served: &Served, request: Request<Incoming>) -> Response<Body> {
+    let path = request.uri().path().to_owned();
     let limit = served.shared.max_request_bytes + OVERHEAD_BYTES;
     let mut grpc = Grpc::new(Raw)
         .max_decoding_message_size(limit)

@@ -141,15 +141,15 @@ pub(super) async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<B
         Method::LeaseLeases => Ask::LeaseLeases,
         Method::Alarm => Ask::Alarm(decode(&raw)?, raw),
         Method::HashKv => Ask::HashKv { revision: decode::<pb::HashKvRequest>(&raw)?.revision },
-        Method::Hash => return maintenance::hash(served).await,
+        Method::Hash => return Box::pin(maintenance::hash(served)).await,
         Method::Status => Ask::Status,
         Method::Defragment => return Ok(maintenance::defragment()),
-        Method::MemberList => return maintenance::members(served, decode(&raw)?).await,
+        Method::MemberList => return Box::pin(maintenance::members(served, decode(&raw)?)).await,
         Method::MoveLeader => return Err(status(Failure::BadLeaderTransferee)),
         Method::Members => return Err(status(Failure::NeedsSeveralMembers)),
         Method::Downgrade | Method::Missing => return Err(status(Failure::NotBuilt)),
         Method::Authenticate => return Err(status(Failure::AuthNotEnabled)),
-        Method::AuthStatus => return maintenance::auth_status(served).await,
+        Method::AuthStatus => return Box::pin(maintenance::auth_status(served)).await,
         Method::Health => return health::check(served, &decode(&raw)?),
     };
     served.handle.ask(ask).await.map_err(status)

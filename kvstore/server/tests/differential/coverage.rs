@@ -42,8 +42,12 @@ impl Coverage {
                 Said::Cancelled { compacted: 1.., .. } => "compacted",
                 Said::Created | Said::Cancelled { .. } | Said::Broken(_) => continue,
             };
-            *self.counts.entry(("Watch", option.to_owned(), "ok".to_owned())).or_default() += 1;
+            self.add_one("Watch", option);
         }
+    }
+
+    pub(crate) fn add_one(&mut self, request: &'static str, option: &str) {
+        *self.counts.entry((request, option.to_owned(), "ok".to_owned())).or_default() += 1;
     }
 
     pub(crate) fn add(&mut self, other: Self) {
@@ -112,7 +116,7 @@ fn labels(op: &Op) -> (&'static str, Vec<String>) {
         }
         Op::WatchCancel { .. } => "WatchCancel",
         Op::WatchProgress { .. } => "WatchProgress",
-        Op::WatchClose { .. } | Op::Settle => "Settle",
+        Op::WatchClose { .. } | Op::Settle | Op::Restart => "Settle",
         Op::LeaseGrant { id, ttl } => {
             has(*id == 0, "chosen id");
             has(*ttl < 2, "short TTL");

@@ -16,6 +16,9 @@ const LEASES: i64 = 6;
 /// Far longer than a run.
 const LONG_TTL: i64 = 100_000;
 
+/// Operations between two restarts of ours.
+const RESTART_EVERY: u32 = 400;
+
 pub(crate) struct Generator {
     rng: StdRng,
     ops: Vec<Op>,
@@ -35,6 +38,9 @@ pub(crate) fn sequence(seed: u64, length: usize) -> Vec<Op> {
 
 impl Generator {
     fn step(&mut self) {
+        if self.rng.random_ratio(1, RESTART_EVERY) {
+            self.push(Op::Restart);
+        }
         match self.rng.random_range(0..1000) {
             0..260 => self.range_op(),
             260..465 => self.put_op(),

@@ -26,6 +26,8 @@ pub(crate) struct Difference {
 }
 
 pub(crate) struct Lockstep {
+    /// The reference's and the subject's.
+    servers: (Server, Server),
     pub(crate) reference: Peer,
     pub(crate) subject: Peer,
     /// The newest revision that the reference spoke of, and its last compaction.
@@ -35,6 +37,8 @@ pub(crate) struct Lockstep {
     watches: [BTreeMap<i64, i64>; STREAMS],
     /// Streams with a watch from before the compaction, whose end is on its way.
     doomed: [bool; STREAMS],
+    /// Streams with a watch that began in the past.
+    lagging: [bool; STREAMS],
     pub(crate) coverage: Coverage,
     pub(crate) liar: Option<Liar>,
     /// The reference is etcd 3.4: only what it answers like 3.6 is compared.
@@ -44,11 +48,25 @@ pub(crate) struct Lockstep {
 // === impl Lockstep ===
 
 impl Lockstep {
-    pub(crate) async fn new(reference: &Server, subject: &Server) -> Self {
+    pub(crate) async fn new(reference: Server, subject: Server) -> Self {
         let older = reference.is_older();
+        let servers = (reference, subject);
+        let (reference, subject) = &servers;
         let (reference, subject) = tokio::join!(Peer::connect(&reference.url), Peer::connect(&subject.url));
-        let (watches, doomed, coverage) = Default::default();
-        Self { reference, subject, head: 1, compacted: 0, watches, doomed, coverage, liar: None, older }
+        let (watches, doomed, lagging, coverage) = Default::default();
+        Self {
+            servers,
+            reference,
+            subject,
+            head: 1,
+            compacted: 0,
+            watches,
+            doomed,
+            lagging,
+            coverage,
+            liar: None,
+            older,
+        }
     }
 
     /// The first operation that is answered differently, and both answers.
@@ -69,14 +87,9 @@ impl Lockstep {
             Op::WatchCreate(watch) => return self.watch(op, watch).await,
             Op::WatchCancel { stream, id } => return self.cancel(op, stream % STREAMS, *id).await,
             Op::WatchProgress { stream } => return self.settle(stream % STREAMS).await,
-            Op::WatchClose { stream } => {
-                let stream = stream % STREAMS;
-                self.settle(stream).await?;
-                (self.reference.streams[stream], self.subject.streams[stream]) = (None, None);
-                self.watches[stream].clear();
-                return Ok(());
-            }
+            Op::WatchClose { stream } => return self.close(stream % STREAMS).await,
             Op::Settle => return self.settle_all().await,
+            Op::Restart => return self.restart().await,
             // A watch that lags behind would be cancelled or not, as it comes.
             Op::Compact { .. } => self.settle_all().await?,
             _ => {}
@@ -131,6 +144,7 @@ impl Lockstep {
         };
         self.coverage.count(op, &refusal);
         self.doomed[stream] = (1..compacted).contains(&request.start_revision);
+        self.lagging[stream] |= (1..=head).contains(&request.start_revision);
         if id != ALL {
             self.watches[stream].insert(id, request.start_revision);
         }
@@ -151,6 +165,25 @@ impl Lockstep {
             same(&ours, &theirs)?;
         }
         self.settle(stream).await
+    }
+
+    async fn close(&mut self, stream: usize) -> Result<(), Box<Difference>> {
+        self.settle(stream).await?;
+        (self.reference.streams[stream], self.subject.streams[stream]) = (None, None);
+        self.watches[stream].clear();
+        Ok(())
+    }
+
+    async fn restart(&mut self) -> Result<(), Box<Difference>> {
+        for stream in 0..STREAMS {
+            self.close(stream).await?;
+        }
+        if self.servers.1.restart() {
+            self.subject.reconnect(&self.servers.1.url).await;
+            let from = if self.servers.1.has_checkpoint() { "from a checkpoint" } else { "from the log" };
+            self.coverage.add_one("Restart", from);
+        }
+        Ok(())
     }
 
     async fn settle_all(&mut self) -> Result<(), Box<Difference>> {
@@ -174,8 +207,10 @@ impl Lockstep {
         let (reference, subject) = tokio::join!(self.reference.stream(stream), self.subject.stream(stream));
         if waits {
             // No progress is promised for a stream with a watch on what is to come.
-            let promised = tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
-            if !self.older {
+            if self.older {
+                tokio::join!(reference.still(QUIET), subject.still(QUIET));
+            } else {
+                let promised = tokio::join!(reference.quiet(QUIET), subject.quiet(QUIET));
                 same(&promised.0, &promised.1)?;
             }
         } else {
@@ -192,11 +227,15 @@ impl Lockstep {
             }
         }
         if self.older {
+            if self.lagging[stream] {
+                // Nothing else tells when it is up to date.
+                reference.still(QUIET).await;
+            }
             let due = |log: &Log| log.iter().map(|(id, said)| (*id, said.len())).collect::<BTreeMap<_, _>>();
             let all = due(&subject.log);
             reference.until(|stream| due(&stream.log) == all).await;
         }
-        self.doomed[stream] = false;
+        (self.doomed[stream], self.lagging[stream]) = (false, false);
         let ours = std::mem::take(&mut reference.log);
         let theirs = std::mem::take(&mut subject.log);
         self.compare(stream, ours, theirs)

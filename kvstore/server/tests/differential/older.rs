@@ -9,8 +9,8 @@ pub(crate) fn alike(op: &Op, now: &Moment<'_>) -> bool {
         Op::Range(range) => (0..3).contains(&range.order) && (0..5).contains(&range.target),
         // 3.4 makes the watch, and cancels it later with a header without a revision.
         Op::WatchCreate(watch) if now.rev(watch.start) < 0 => false,
-        // 3.4 counts the compacted revision itself as compacted here.
-        Op::HashKV { rev } => now.rev(*rev) != now.compacted || now.compacted == 0,
+        // 3.4 counts the compacted revision itself as compacted here, and 3.6 remembers hashes of those before.
+        Op::HashKV { rev } => now.rev(*rev) == 0 || now.rev(*rev) > now.compacted,
         // 3.4 does not count what a nested transaction puts.
         Op::Alarm { action, .. } => *action != 1,
         // 3.4 loses a deletion at the compacted revision.
@@ -23,7 +23,7 @@ pub(crate) fn alike(op: &Op, now: &Moment<'_>) -> bool {
 pub(crate) fn mask(answer: &mut Answer) {
     match answer {
         Answer::Alarm(response) => response.header = None,
-        Answer::HashKV(response) => response.hash_revision = 0,
+        Answer::HashKV(response) => (response.hash_revision, response.compact_revision) = (0, 0),
         Answer::Status(status) => {
             status.version.clear();
             status.storage_version.clear();

@@ -183,6 +183,8 @@ pub(crate) enum Op {
     },
     /// Everything due is delivered and compared.
     Settle,
+    /// Ours is stopped and started again; streams are opened anew.
+    Restart,
     LeaseGrant {
         id: i64,
         ttl: i64,
@@ -233,11 +235,4 @@ impl Range {
             creates: (Rev::At(0), Rev::At(0)),
         }
     }
-}
-
-/// The operations as the body of a test: every bracket of the debug form is a list.
-pub(crate) fn as_test(seed: u64, ops: &[Op]) -> String {
-    let lines: String =
-        ops.iter().map(|op| format!("        {},\n", format!("{op:?}").replace('[', "vec!["))).collect();
-    format!("#[test]\nfn seed_{seed}() {{\n    cases::same(&[\n{lines}    ]);\n}}\n")
 }

@@ -67,6 +67,11 @@ impl Peer {
         panic!("the server at {url} did not come up");
     }
 
+    /// Goes on with the server at another address: it was restarted.
+    pub(crate) async fn reconnect(&mut self, url: &str) {
+        self.grpc = Self::connect(url).await.grpc;
+    }
+
     pub(crate) fn names(&self) -> Names<'_> {
         Names { member: self.member, chosen: &self.chosen }
     }
@@ -146,7 +151,8 @@ impl Peer {
             | Op::WatchCancel { .. }
             | Op::WatchProgress { .. }
             | Op::WatchClose { .. }
-            | Op::Settle => Answer::Watch,
+            | Op::Settle
+            | Op::Restart => Answer::Watch,
         })
     }
 

@@ -13,7 +13,8 @@ use crate::{
     generate,
     lies::Liar,
     lockstep::{Difference, Lockstep},
-    op::{self, Op},
+    op::Op,
+    print::as_test,
     servers::{self, Kind, Server},
     shrink::shrink,
 };
@@ -43,7 +44,12 @@ fn number(variable: &str) -> Option<u64> {
 }
 
 fn operations() -> usize {
-    let usual = if std::env::var_os("CAUSEWAY_TEST_LONG").is_some() { LONG } else { OPERATIONS };
+    let set = |variable| std::env::var_os(variable).is_some();
+    let usual = match (set("CAUSEWAY_TEST_LONG"), set("CAUSEWAY_TEST_QUICK")) {
+        (true, _) => LONG,
+        (false, true) => EPISODE,
+        (false, false) => OPERATIONS,
+    };
     number("CAUSEWAY_DIFF_OPS").map_or(usual, |ops| usize::try_from(ops).unwrap())
 }
 
@@ -59,7 +65,7 @@ pub(crate) fn first_difference(
 ) -> (Option<(usize, Difference)>, Coverage) {
     let (reference, subject) = (Server::start(reference), Server::start(subject));
     block_on(async {
-        let mut lockstep = Lockstep::new(&reference, &subject).await;
+        let mut lockstep = Lockstep::new(reference, subject).await;
         let found = lockstep.run(ops).await;
         (found, lockstep.coverage)
     })
@@ -103,7 +109,7 @@ fn report(reference: &Kind, subject: &Kind, found: Found) {
         let (found, _) = first_difference(reference, subject, ops);
         found.map(|(_, difference)| last = difference).is_some()
     });
-    println!("{} operations are enough:\n{}", shortest.len(), op::as_test(seed, &shortest));
+    println!("{} operations are enough:\n{}", shortest.len(), as_test(seed, &shortest));
     println!("reference: {}\nsubject:   {}", last.reference, last.subject);
 }
 
@@ -118,7 +124,10 @@ fn equal(reference: &Kind, subject: &Kind, operations: usize) {
     if std::env::var_os("CAUSEWAY_DIFF_TABLE").is_some() {
         println!("{}", coverage.table());
     }
-    assert_eq!(coverage.missing(), Vec::<String>::new(), "pairs of (request, option, result) that were met too rarely");
+    // Some of it is never sent to the older etcd, and only ours is restarted.
+    let whole = matches!((reference, subject), (Kind::Etcd(_), Kind::Causeway));
+    let missing = if whole { coverage.missing() } else { Vec::new() };
+    assert_eq!(missing, Vec::<String>::new(), "pairs of (request, option, result) that were met too rarely");
 }
 
 #[test]
@@ -153,7 +162,7 @@ fn an_older_etcd_is_told_apart_and_the_difference_shrinks() {
     let last = found.ops.last().cloned();
     let shortest =
         shrink(&found.ops, Instant::now() + SHRINKING, |ops| first_difference(&etcd, &older, ops).0.is_some());
-    println!("{} operations of {}: {}", shortest.len(), found.ops.len(), op::as_test(found.seed, &shortest));
+    println!("{} operations of {}: {}", shortest.len(), found.ops.len(), as_test(found.seed, &shortest));
     assert!(shortest.len() <= 3 && shortest.len() <= found.ops.len(), "{last:?}");
 }
 
@@ -163,7 +172,7 @@ fn a_run_against_a_server_that_seldom_lies_fails() {
     let Some(etcd) = servers::reference_for("a_run_against_a_server_that_seldom_lies_fails") else { return };
     let (reference, subject) = (Server::start(&etcd), Server::start(&etcd));
     let (found, told) = block_on(async {
-        let mut lockstep = Lockstep::new(&reference, &subject).await;
+        let mut lockstep = Lockstep::new(reference, subject).await;
         lockstep.liar = Some(Liar::new(3, 1_000));
         let found = lockstep.run(&generate::sequence(11, 10_000)).await;
         (found, lockstep.liar.take().expect("it is set above").told)
@@ -178,7 +187,7 @@ fn every_lie_is_noticed() {
     let Some(etcd) = servers::reference_for("every_lie_is_noticed") else { return };
     let (reference, subject) = (Server::start(&etcd), Server::start(&etcd));
     let (told, noticed) = block_on(async {
-        let mut lockstep = Lockstep::new(&reference, &subject).await;
+        let mut lockstep = Lockstep::new(reference, subject).await;
         lockstep.liar = Some(Liar::new(1, 20));
         let mut noticed = 0;
         for op in generate::sequence(7, 4_000) {

@@ -21,12 +21,12 @@ pub(crate) struct Server {
     pub(crate) url: String,
     running: Running,
     older: bool,
-    _directory: tempfile::TempDir,
+    directory: tempfile::TempDir,
 }
 
 enum Running {
     Process(Child),
-    Here { _server: kvstore_server::Server },
+    Here(Option<kvstore_server::Server>),
 }
 
 fn peer(name: &str) -> Option<PathBuf> {
@@ -74,6 +74,26 @@ fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
+/// Ours on the data of this directory. Its segments are small, so that it often writes its state out.
+fn here(directory: &tempfile::TempDir) -> (kvstore_server::Server, String) {
+    let config = kvstore_server::Config {
+        name: "t".to_owned(),
+        data_dir: directory.path().join("data"),
+        listen_client_urls: vec!["http://127.0.0.1:0".to_owned()],
+        unsafe_no_fsync: true,
+        wal_segment_bytes: 32 << 10,
+        ..Default::default()
+    };
+    let server = apart(|| kvstore_server::Server::start(config).expect("the store starts"));
+    let url = server.client_urls()[0].clone();
+    (server, url)
+}
+
+/// On a thread of its own: a store starts and ends runtimes, which must not happen within one.
+fn apart<T: Send>(run: impl FnOnce() -> T + Send) -> T {
+    std::thread::scope(|scope| scope.spawn(run).join().expect("it does not panic"))
+}
+
 // === impl Server ===
 
 impl Server {
@@ -81,20 +101,29 @@ impl Server {
         self.older
     }
 
+    /// Whether ours has written its state out.
+    pub(crate) fn has_checkpoint(&self) -> bool {
+        let written = std::fs::read_dir(self.directory.path().join("data/checkpoints"));
+        written.is_ok_and(|mut files| files.next().is_some())
+    }
+
+    /// Stops and starts it on its data; false for those that stay as they are.
+    pub(crate) fn restart(&mut self) -> bool {
+        let Running::Here(server) = &mut self.running else { return false };
+        if let Some(server) = server.take() {
+            apart(|| server.stop().expect("nothing had ended it"));
+        }
+        let (started, url) = here(&self.directory);
+        (*server, self.url) = (Some(started), url);
+        true
+    }
+
     pub(crate) fn start(kind: &Kind) -> Self {
         let directory = tempfile::tempdir().unwrap();
         match kind {
             Kind::Causeway => {
-                let config = kvstore_server::Config {
-                    name: "t".to_owned(),
-                    data_dir: directory.path().join("data"),
-                    listen_client_urls: vec!["http://127.0.0.1:0".to_owned()],
-                    unsafe_no_fsync: true,
-                    ..Default::default()
-                };
-                let server = kvstore_server::Server::start(config).expect("the store starts in a fresh directory");
-                let url = server.client_urls()[0].clone();
-                Self { url, running: Running::Here { _server: server }, older: false, _directory: directory }
+                let (server, url) = here(&directory);
+                Self { url, running: Running::Here(Some(server)), older: false, directory }
             }
             Kind::Etcd(path) | Kind::Older(path) => {
                 let url = format!("http://127.0.0.1:{}", free_port());
@@ -111,12 +140,7 @@ impl Server {
                     .stderr(log)
                     .spawn()
                     .unwrap();
-                Self {
-                    url,
-                    running: Running::Process(child),
-                    older: matches!(kind, Kind::Older(_)),
-                    _directory: directory,
-                }
+                Self { url, running: Running::Process(child), older: matches!(kind, Kind::Older(_)), directory }
             }
         }
     }
@@ -129,7 +153,7 @@ impl Drop for Server {
                 let _ = child.kill();
                 let _ = child.wait();
             }
-            Running::Here { .. } => {}
+            Running::Here(server) => apart(|| drop(server.take())),
         }
     }
 }

@@ -161,8 +161,13 @@ impl WatchStream {
     pub(crate) async fn quiet(&mut self, wait: Duration) -> bool {
         self.progress = 0;
         self.send(request(RequestUnion::ProgressRequest(WatchProgressRequest {}))).await;
-        while self.read(wait).await {}
+        self.still(wait).await;
         self.progress != 0
+    }
+
+    /// Reads until nothing has come for so long, and asks for nothing: etcd 3.4 promises progress that it has not made.
+    pub(crate) async fn still(&mut self, wait: Duration) {
+        while self.read(wait).await {}
     }
 
     /// Takes the next response; false if none came in time.

@@ -129,7 +129,7 @@ func ctlWatch(t *trial) {
 func ctlLease(t *trial) {
 	var grant struct{ ID int64 }
 	t.object(&grant, "lease", "grant", "500")
-	id := fmt.Sprintf("%x", grant.ID)
+	id := fmt.Sprintf("%016x", grant.ID)
 	t.prints("OK", "put", t.key("a"), "1", "--lease="+id)
 	t.prints("OK", "put", t.key("a"), "2", "--ignore-lease")
 	var left struct {

@@ -294,4 +294,5 @@ pub(crate) const ROWS: &[Row] = &[
             "revision to come",
         ],
     ),
+    ("Restart", "ok", &["from a checkpoint", "from the log"]),
 ];

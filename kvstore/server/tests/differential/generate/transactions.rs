@@ -3,7 +3,7 @@
 use rand::Rng;
 
 use super::Generator;
-use crate::op::{Against, Compare, End, Key, Op, Step, Txn};
+use crate::op::{Against, Compare, End, Key, Lease, Op, Step, Txn};
 
 /// One more than a transaction may have.
 const TOO_MANY: usize = 129;
@@ -60,7 +60,12 @@ impl Generator {
             32..37 => Against::Lease(self.maybe_lease(50)),
             _ => Against::Missing(self.rng.random_range(0..6)),
         };
-        let result = if self.chance(5) { 8 } else { self.rng.random_range(0..4) };
+        let result = match against {
+            // Which of two ids is greater is each server's choice, if it chose them.
+            Against::Lease(Lease::Chosen(_)) => [0, 3][self.rng.random_range(0..2)],
+            _ if self.chance(5) => 8,
+            _ => self.rng.random_range(0..4),
+        };
         let key = self.key();
         let end = if self.chance(25) { self.end() } else { End::One };
         // A wrong key refuses the whole transaction: rare.

@@ -1,0 +1,147 @@
+//! Unary calls without a general codec: one message in, one out. Profiles of Range, Put and Txn showed half of a call's
+//! cost in moving tonic's stream state about, which one message does not need; what is compressed still goes that way.
+//!
+//! Source: gRPC over HTTP/2 (grpc/doc/PROTOCOL-HTTP2.md): a byte that says whether the message is compressed, its length
+//! in four, the message; the status is in the trailers.
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use http_body::{Body as _, Frame, SizeHint};
+use http_body_util::BodyExt;
+use hyper::body::Incoming;
+use tonic::Status;
+
+use super::{
+    Served, grpc,
+    unary::{self, Method},
+};
+
+const PREFIX: usize = 5;
+/// A larger answer is not copied behind its prefix.
+const COPIED: usize = 16 << 10;
+
+/// What is sent: an answer with its status behind it, or anything that somebody else made.
+pub(super) enum Body {
+    Answer { prefix: Bytes, message: Bytes, done: bool },
+    Other(tonic::body::Body),
+}
+
+/// Whether the call's message comes as it is.
+pub(super) fn is_plain(request: &Request<Incoming>) -> bool {
+    request.headers().get("grpc-encoding").is_none_or(|encoding| encoding == "identity")
+}
+
+pub(super) async fn answer(served: &Served, method: Method, request: Request<Incoming>) -> Response<Body> {
+    let answered = match read(request.into_body(), served.shared.max_request_bytes + grpc::OVERHEAD_BYTES).await {
+        Ok(message) => unary::ask(served, method, message).await,
+        Err(status) => Err(status),
+    };
+    match answered {
+        Ok(message) => {
+            let mut response = Response::new(Body::answer(message));
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+            response
+        }
+        Err(status) => status.into_http().map(Body::Other),
+    }
+}
+
+/// The one message of a call.
+async fn read(mut body: Incoming, limit: usize) -> Result<Bytes, Status> {
+    let broken = |error: hyper::Error| Status::internal(format!("the request ended early: {error}"));
+    let mut whole: Option<Bytes> = None;
+    while !body.is_end_stream()
+        && let Some(frame) = body.frame().await
+    {
+        let Ok(part) = frame.map_err(broken)?.into_data() else { continue };
+        let joined = match whole.take() {
+            None => part,
+            Some(begun) => {
+                let mut joined = BytesMut::from(begun);
+                joined.put(part);
+                joined.freeze()
+            }
+        };
+        if let Some(length) = length(&joined) {
+            if length > limit {
+                let text = format!("grpc: received message larger than max ({length} vs. {limit})");
+                return Err(Status::resource_exhausted(text));
+            }
+            if joined.len() > PREFIX + length {
+                return Err(Status::internal("a unary call has one message, and more came"));
+            }
+        }
+        whole = Some(joined);
+    }
+    let mut whole = whole.unwrap_or_default();
+    match length(&whole) {
+        Some(length) if whole.len() == PREFIX + length && whole[0] == 0 => {
+            whole.advance(PREFIX);
+            Ok(whole)
+        }
+        Some(_) if whole[0] != 0 => Err(Status::internal("the message is compressed, and no grpc-encoding says how")),
+        _ => Err(Status::internal("the request ended before its message did")),
+    }
+}
+
+fn length(begun: &[u8]) -> Option<usize> {
+    let length = begun.get(1..PREFIX)?;
+    Some(u32::from_be_bytes([length[0], length[1], length[2], length[3]]) as usize)
+}
+
+// === impl Body ===
+
+impl Body {
+    fn answer(message: Bytes) -> Self {
+        let small = message.len() <= COPIED;
+        let mut prefix = BytesMut::with_capacity(PREFIX + if small { message.len() } else { 0 });
+        prefix.put_u8(0);
+        prefix.put_u32(message.len() as u32);
+        if small {
+            prefix.put_slice(&message);
+        }
+        Self::Answer { prefix: prefix.freeze(), message: if small { Bytes::new() } else { message }, done: false }
+    }
+}
+
+impl http_body::Body for Body {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        match self.get_mut() {
+            Self::Other(body) => Pin::new(body).poll_frame(context),
+            Self::Answer { prefix, message, done } => Poll::Ready(if !prefix.is_empty() {
+                Some(Ok(Frame::data(std::mem::take(prefix))))
+            } else if !message.is_empty() {
+                Some(Ok(Frame::data(std::mem::take(message))))
+            } else if *done {
+                None
+            } else {
+                *done = true;
+                let mut trailers = HeaderMap::with_capacity(1);
+                trailers.insert("grpc-status", HeaderValue::from_static("0"));
+                Some(Ok(Frame::trailers(trailers)))
+            }),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Other(body) => body.is_end_stream(),
+            Self::Answer { done, .. } => *done,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Other(body) => body.size_hint(),
+            Self::Answer { .. } => SizeHint::default(),
+        }
+    }
+}
