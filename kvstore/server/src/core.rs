@@ -207,6 +207,20 @@ impl Core {
         self.propose_own((entry::Kind::Compact, 0, raw), Write::Compact(compact));
     }
 
+    /// What takes room is refused from here on, by the log, until somebody disarms the alarm.
+    pub(crate) fn raise_no_space(&mut self) {
+        if self.space_alarmed || self.is_full() {
+            return;
+        }
+        let alarm = crate::pb::etcdserverpb::AlarmRequest {
+            action: crate::pb::etcdserverpb::alarm_request::AlarmAction::Activate as i32,
+            member_id: self.state.member,
+            alarm: state::NO_SPACE,
+        };
+        let raw = prost::Message::encode_to_vec(&alarm).into();
+        self.space_alarmed = self.propose_own((entry::Kind::Alarm, 0, raw), Write::Alarm(alarm));
+    }
+
     fn header(&self) -> encode::Header {
         self.state.header(self.consensus.term())
     }

@@ -61,7 +61,6 @@ impl Client {
             });
             let txn = pb::TxnRequest { success: ops.collect(), ..Default::default() };
             let client = self.clone();
-            #[expect(clippy::disallowed_methods, reason = "the set owns it")]
             pending.spawn(async move { client.ask::<pb::TxnResponse>("/etcdserverpb.KV/Txn", &txn).await });
             if pending.len() >= 16
                 && let Some(done) = pending.join_next().await

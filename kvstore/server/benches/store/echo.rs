@@ -48,7 +48,6 @@ pub(crate) fn serve() -> Result<()> {
         loop {
             let (stream, _) = listener.accept().await?;
             stream.set_nodelay(true)?;
-            #[expect(clippy::disallowed_methods, reason = "the set owns it")]
             connections.spawn(async move {
                 let answer = |request: Request<Incoming>| async {
                     Ok::<_, Infallible>(tonic::server::Grpc::new(Raw).unary(Answer, request).await)

@@ -49,7 +49,6 @@ fn take(side: Side) -> Result<[f64; 3]> {
         let mut writers = tokio::task::JoinSet::new();
         for writer in 1..=WRITERS {
             let client = Client::connect(&server.url()).await?;
-            #[expect(clippy::disallowed_methods, reason = "the set owns it")]
             writers.spawn(write(client, writer, began));
         }
         let client = Client::connect(&server.url()).await?;

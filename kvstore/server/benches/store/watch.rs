@@ -58,7 +58,6 @@ fn take(side: Side, connections: usize, watchers: usize) -> Result<Taken> {
             for _ in 0..watchers / connections {
                 let messages = watch(&client).await?;
                 let seen = seen.clone();
-                #[expect(clippy::disallowed_methods, reason = "the set owns it")]
                 readers.spawn(count(messages, seen, connection));
             }
         }
@@ -96,7 +95,6 @@ async fn write(server: &Server) -> Result<Vec<f64>> {
         let meant = began + Duration::from_micros(number * 1_000_000 / PUTS_A_SECOND);
         tokio::time::sleep_until(meant.into()).await;
         let (client, value) = (client.clone(), value.clone());
-        #[expect(clippy::disallowed_methods, reason = "the set owns it")]
         pending.spawn(async move {
             client.put(b"watched", &value, 0).await?;
             anyhow::Ok(meant.elapsed().as_secs_f64() * 1e3)

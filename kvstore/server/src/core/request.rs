@@ -284,18 +284,4 @@ impl Core {
         self.raise_no_space();
         Err(Failure::NoSpace)
     }
-
-    /// What takes room is refused from here on, by the log, until somebody disarms the alarm.
-    pub(crate) fn raise_no_space(&mut self) {
-        if self.space_alarmed || self.is_full() {
-            return;
-        }
-        let alarm = pb::AlarmRequest {
-            action: pb::alarm_request::AlarmAction::Activate as i32,
-            member_id: self.state.member,
-            alarm: state::NO_SPACE,
-        };
-        let raw = alarm.encode_to_vec().into();
-        self.space_alarmed = self.propose_own((Kind::Alarm, 0, raw), Write::Alarm(alarm));
-    }
 }
