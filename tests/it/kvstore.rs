@@ -1,4 +1,5 @@
 //! The embedded store as an operator runs it: its flags, its tools, what it refuses, and what outlives a crash.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};

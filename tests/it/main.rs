@@ -53,7 +53,8 @@ fn stage_on(store: StoreKind, folder: &Path) -> anyhow::Result<Stage> {
 
 /// What `cargo xtask test --store` chose.
 fn store() -> StoreKind {
-    std::env::var("CAUSEWAY_TEST_STORE").map_or_else(|_| StoreKind::default(), |kind| kind.parse().unwrap())
+    std::env::var("CAUSEWAY_TEST_STORE")
+        .map_or_else(|_| StoreKind::default(), |kind| kind.parse().expect("--store was checked"))
 }
 
 fn ledger(folder: &Path) -> PathBuf {

@@ -18,7 +18,7 @@ pub(crate) struct Args {
     #[arg(long)]
     long: bool,
     /// Kind of the stores of meshes: embedded, or etcd
-    #[arg(long, default_value = "embedded")]
+    #[arg(long, default_value = "embedded", value_parser = ["embedded", "etcd"])]
     store: String,
     /// Only tests whose name contains this
     filter: Option<String>,
