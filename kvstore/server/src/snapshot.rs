@@ -102,9 +102,7 @@ pub fn restore(path: &Path, to: &Restore) -> Result<Summary, SnapshotError> {
         return Err(SnapshotError::Taken(to.data_dir.clone()));
     }
     let new = Identity { cluster_id, member_id };
-    let mut wal = dir.create_wal(new, WalOptions::default()).map_err(of_disk)?;
-    wal.set_vote(Vote { term: FIRST.1, vote: 0, commit: FIRST.0 });
-    wal.sync().map_err(of_disk)?;
+    // The log comes last: what ends in between is a checkpoint without one, which no store starts on.
     let mut writer =
         CheckpointWriter::create(dir.files().clone(), dir.checkpoints(), new, FIRST.0, FIRST.1).map_err(of_disk)?;
     let mut frames = Checkpointer::new(&state);
@@ -112,6 +110,9 @@ pub fn restore(path: &Path, to: &Restore) -> Result<Summary, SnapshotError> {
         writer.write(&frame).map_err(of_disk)?;
     }
     writer.finish().map_err(of_disk)?;
+    let mut wal = dir.create_wal(new, WalOptions::default()).map_err(of_disk)?;
+    wal.set_vote(Vote { term: FIRST.1, vote: 0, commit: FIRST.0 });
+    wal.sync().map_err(of_disk)?;
     Ok(Summary {
         hash: state.hash(),
         revision: state.store.revision(),

@@ -72,6 +72,13 @@ pub(crate) fn recover(
                 tracing::info!(path = %path.display(), offset, "a sync that never ended was cut off");
             }
             let vote = existing.replay.vote.unwrap_or_default();
+            // Raft takes this for a mistake of ours, and panics.
+            let end = existing.replay.entries.last().map_or(last, |entry| entry.index);
+            if vote.commit > end {
+                let rule =
+                    format!("it says that entry {} is agreed, and ends at {end}: entries are missing", vote.commit);
+                return Err(RecoverError::Raft(rule));
+            }
             let hard_state = HardState { term: vote.term, vote: vote.vote, commit: vote.commit };
             let entries = existing.replay.entries.into_iter().map(|entry| Entry {
                 entry_type: i32::from(entry.kind),

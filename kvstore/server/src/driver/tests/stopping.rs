@@ -3,7 +3,7 @@
 use super::{FaultyFiles, Running, SEGMENT, Stopped, driver, driver_with, put};
 use crate::{
     core::{Failure, Request, Token},
-    disk::WalOptions,
+    disk::{DataDir, Identity, Vote, WalOptions},
     driver::{Driver, clock::LeaseClock},
 };
 
@@ -38,6 +38,19 @@ fn checkpoint_that_a_stop_cut_short_is_none() {
     let store = Running::start(&fake).unwrap();
     assert_eq!(store.all().len() as u64, count);
     store.stop().unwrap();
+}
+
+/// A restore that was cut off left a log without the checkpoint that it goes on from: raft panicked at the next start.
+#[test]
+fn log_that_ends_before_what_it_calls_agreed_is_refused() {
+    let fake = FaultyFiles::new(1);
+    let dir = DataDir::open(fake.shared(), "/data".as_ref()).unwrap();
+    let mut wal = dir.create_wal(Identity { cluster_id: 7, member_id: 1 }, WalOptions::default()).unwrap();
+    wal.set_vote(Vote { term: 1, vote: 0, commit: 1 });
+    wal.sync().unwrap();
+    drop((wal, dir));
+    let error = driver(&fake).err().unwrap().to_string();
+    assert!(error.contains("says that entry 1 is agreed, and ends at 0"), "{error}");
 }
 
 #[test]
