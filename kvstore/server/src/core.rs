@@ -138,6 +138,11 @@ impl Core {
         self.pending.len()
     }
 
+    /// The answer to a request that needed nothing but what is applied.
+    pub(crate) fn take_answer(&mut self, token: Token) -> Option<Answer> {
+        self.answers.pop_if(|(answered, _)| *answered == token).map(|(_, answer)| answer)
+    }
+
     pub(crate) fn take_answers(&mut self) -> Vec<(Token, Answer)> {
         std::mem::take(&mut self.answers)
     }

@@ -1,7 +1,8 @@
-//! The thread that owns the core and the disk: takes what was asked, writes it in one sync, answers.
+//! The thread that owns the disk and the timers: writes what was proposed in one sync, has it applied, answers.
 //!
 //! ```text
-//!  queue ─drain─> core ─> WAL (one sync for everything that waited) ─> core ─> answers, outboxes
+//!  clients ─> desk (the core behind a lock) ─> WAL (one sync for all that was proposed) ─> core ─> mailboxes ─> clients
+//!                └─ reads are answered at once
 //! ```
 //! Nothing waits on a timer to form a batch: a batch is what came while the last one was synced. When a sync fails the
 //! thread ends at once, and the process with it: what the disk holds is then unknown.
@@ -9,7 +10,9 @@
 mod checkpoints;
 mod clock;
 mod compaction;
+mod desk;
 mod handle;
+mod mailbox;
 mod recover;
 mod room;
 mod snapshots;
@@ -18,25 +21,24 @@ mod snapshots;
 mod tests;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
-    sync::{Arc, mpsc},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use tokio::sync::oneshot;
+use parking_lot::MutexGuard;
 
 use crate::{
-    core::{Answer, Core, StreamId, StreamRequest, Token},
     disk::{DiskError, Vote, Wal},
-    edge::Outbox,
     status::Shared,
 };
 use checkpoints::{Checkpoints, Ended};
-use clock::LeaseClock;
+use desk::Front;
 use snapshots::Snapshots;
 
 pub use compaction::AutoCompaction;
-pub(crate) use handle::{Handle, Input};
+pub(crate) use desk::Desk;
+pub(crate) use handle::Handle;
+pub(crate) use mailbox::Mailbox;
 pub use recover::RecoverError;
 pub(crate) use recover::{Recovered, recover};
 
@@ -44,8 +46,6 @@ pub(crate) use recover::{Recovered, recover};
 const TICK: Duration = Duration::from_millis(100);
 /// Metrics are counted once a second.
 const TICKS_A_COUNT: u64 = 10;
-/// Requests that go into one sync: bounds what one turn holds in memory.
-const BATCH: usize = 4_096;
 
 /// Why the store ended.
 #[derive(Debug, thiserror::Error)]
@@ -57,52 +57,38 @@ pub enum Stopped {
 }
 
 pub(crate) struct Driver {
-    core: Core,
+    desk: Arc<Desk>,
     wal: Wal,
-    inputs: mpsc::Receiver<Input>,
-    /// Who asked, by token from `first_token` on.
-    asked: VecDeque<Option<oneshot::Sender<Answer>>>,
-    first_token: u64,
-    streams: HashMap<StreamId, Outbox>,
     checkpoints: Checkpoints,
     snapshots: Snapshots,
     compaction: AutoCompaction,
     shared: Arc<Shared>,
-    clock: LeaseClock,
     next_tick: Instant,
     ticks: u64,
-    stopping: bool,
     warned: bool,
 }
 
 // === impl Driver ===
 
 impl Driver {
-    pub(crate) fn new(
-        recovered: Recovered,
-        compaction: AutoCompaction,
-        inputs: mpsc::Receiver<Input>,
-        shared: Arc<Shared>,
-    ) -> Self {
-        let now = Instant::now();
+    pub(crate) fn new(recovered: Recovered, compaction: AutoCompaction, shared: Arc<Shared>) -> Self {
         let Recovered { core, wal, checkpoints } = recovered;
         Self {
-            core,
+            desk: Desk::new(core),
             wal,
-            inputs,
-            asked: VecDeque::new(),
-            first_token: 0,
-            streams: HashMap::new(),
             checkpoints,
             snapshots: Snapshots::default(),
             compaction,
             shared,
-            clock: LeaseClock::new(now),
-            next_tick: now + TICK,
+            next_tick: Instant::now() + TICK,
             ticks: 0,
-            stopping: false,
             warned: false,
         }
+    }
+
+    /// Where clients ask.
+    pub(crate) fn handle(&self) -> Handle {
+        Handle::new(self.desk.clone())
     }
 
     /// Runs until it is told to stop.
@@ -110,98 +96,68 @@ impl Driver {
     /// # Errors
     /// When the disk fails, or the log is not one that this version can apply.
     pub(crate) fn run(mut self) -> Result<(), Stopped> {
+        let desk = self.desk.clone();
+        self.turns(&desk)
+    }
+
+    fn turns(&mut self, desk: &Desk) -> Result<(), Stopped> {
         let mut more = true;
-        while !self.stopping {
-            self.gather(more);
-            let now = self.clock.now(Instant::now());
-            if Instant::now() >= self.next_tick {
-                self.next_tick = Instant::now() + TICK;
-                self.tick(now);
+        loop {
+            let mut front = desk.front();
+            if !more {
+                desk.wait(&mut front, self.next_tick);
             }
-            self.write(now).map_err(|error| Stopped::Disk(Box::new(error)))?;
-            if let Some(reason) = self.core.stopped() {
-                return Err(Stopped::Log(reason.to_owned()));
+            if front.stopping {
+                return Ok(());
             }
-            more = self.core.work();
-            // Before anybody hears of it: an alarm that was raised shows.
-            self.shared.observe(&self.core, None);
-            self.deliver();
-            more |= self.copy().map_err(|error| Stopped::Disk(Box::new(error)))?;
-        }
-        for asked in self.asked.drain(..).flatten() {
-            // Who does not wait any more is not told.
-            let _ = asked.send(Err(crate::core::Failure::Stopped));
-        }
-        self.streams.values().for_each(Outbox::close);
-        Ok(())
-    }
-
-    /// Takes what came: at once when there is other work, else waiting until the next tick.
-    fn gather(&mut self, busy: bool) {
-        let mut taken = 0;
-        if !busy {
-            let wait = self.next_tick.saturating_duration_since(Instant::now());
-            match self.inputs.recv_timeout(wait) {
-                Ok(input) => {
-                    self.take(input);
-                    taken = 1;
-                }
-                Err(mpsc::RecvTimeoutError::Timeout) => return,
-                Err(mpsc::RecvTimeoutError::Disconnected) => {
-                    self.stopping = true;
-                    return;
-                }
-            }
-        }
-        while taken < BATCH
-            && let Ok(input) = self.inputs.try_recv()
-        {
-            self.take(input);
-            taken += 1;
+            more = self.turn(&mut front)?;
+            let (deliveries, messages) = front.deliver();
+            // Those who wait for the lock come first, if this goes on.
+            MutexGuard::unlock_fair(front);
+            deliveries.send();
+            self.shared.metrics.sent(messages);
         }
     }
 
-    fn take(&mut self, input: Input) {
-        let now = self.clock.now(Instant::now());
-        match input {
-            Input::Ask(request, answer) => {
-                let token = Token(self.first_token + self.asked.len() as u64);
-                self.asked.push_back(Some(answer));
-                self.core.handle_request(now, token, request);
-            }
-            Input::Stream(stream, request) => {
-                if matches!(request, StreamRequest::Close) {
-                    self.streams.remove(&stream);
-                }
-                self.core.handle_stream(now, stream, request);
-            }
-            Input::Open(stream, outbox) => {
-                self.streams.insert(stream, outbox);
-                self.core.handle_stream(now, stream, StreamRequest::Open);
-            }
-            Input::Snapshot(parts) => self.snapshots.ask(parts),
-            Input::Stop => self.stopping = true,
+    /// True if there is more to do at once.
+    fn turn(&mut self, front: &mut MutexGuard<'_, Front>) -> Result<bool, Stopped> {
+        let disk = |error: DiskError| Stopped::Disk(Box::new(error));
+        if Instant::now() >= self.next_tick {
+            self.next_tick = Instant::now() + TICK;
+            self.tick(front);
         }
+        let mut more = self.write(front).map_err(disk)?;
+        if let Some(reason) = front.core.stopped() {
+            return Err(Stopped::Log(reason.to_owned()));
+        }
+        more |= front.core.work();
+        // Before anybody hears of it: an alarm that was raised shows.
+        self.shared.observe(&front.core, None);
+        more |= self.copy(front).map_err(disk)?;
+        Ok(more)
     }
 
-    fn tick(&mut self, now: Instant) {
-        self.core.handle_tick(now);
-        if let Some(revision) = self.compaction.due(Instant::now(), self.core.state().store.revision()) {
+    fn tick(&mut self, front: &mut Front) {
+        let now = front.now();
+        front.core.handle_tick(now);
+        if let Some(revision) = self.compaction.due(Instant::now(), front.core.state().store.revision()) {
             tracing::info!(revision, "compacting automatically");
-            self.core.compact_own(revision);
+            front.core.compact_own(revision);
         }
         self.ticks = self.ticks.wrapping_add(1);
         let counted = self.ticks % TICKS_A_COUNT == 1;
-        self.shared.observe(&self.core, counted.then(|| self.wal.segments()));
-        self.warn_of_history();
-        self.look_after_room();
+        self.shared.observe(&front.core, counted.then(|| self.wal.segments()));
+        self.warn_of_history(front);
+        self.look_after_room(front);
     }
 
-    /// Everything that was proposed goes to the disk, and what is then agreed is applied.
-    fn write(&mut self, now: Instant) -> Result<(), DiskError> {
-        while let Some(turn) = self.core.writing() {
+    /// What was proposed goes to the disk, and what is then agreed is applied. True if there is more to write.
+    fn write(&mut self, front: &mut MutexGuard<'_, Front>) -> Result<bool, DiskError> {
+        let mut synced = false;
+        // What comes while the disk writes is for the next turn: those who are done do not wait for it.
+        while !synced && let Some(turn) = front.core.writing() {
             if let Some(indices) = &turn.entries {
-                let entries = indices.clone().filter_map(|index| self.core.entry(index));
+                let entries = indices.clone().filter_map(|index| front.core.entry(index));
                 self.wal.append_entries(
                     entries.map(|entry| (entry.index, entry.term, entry.entry_type as u8, [&entry.data[..]])),
                 );
@@ -213,65 +169,43 @@ impl Driver {
             // What is committed follows from the entries: alone it need not be on disk at once.
             if turn.entries.is_some() || turn.must_sync {
                 let began = Instant::now();
-                self.wal.sync()?;
+                MutexGuard::unlocked(front, || self.wal.sync())?;
                 self.shared.metrics.synced(began.elapsed());
+                synced = true;
             }
-            self.core.written(now);
+            let now = front.now();
+            front.core.written(now);
             // At once: a fast client fills what is left before the next tick.
-            self.look_after_room();
+            self.look_after_room(front);
         }
-        Ok(())
-    }
-
-    fn deliver(&mut self) {
-        for (token, answer) in self.core.take_answers() {
-            let slot = token.0.checked_sub(self.first_token).and_then(|at| self.asked.get_mut(at as usize));
-            if let Some(asked) = slot.and_then(Option::take) {
-                // Who does not wait any more is not told.
-                let _ = asked.send(answer);
-            }
-        }
-        while self.asked.front().is_some_and(Option::is_none) {
-            self.asked.pop_front();
-            self.first_token += 1;
-        }
-        let outgoing = self.core.take_outgoing();
-        if outgoing.is_empty() {
-            return;
-        }
-        self.shared.metrics.sent(outgoing.len());
-        let (mut touched, mut full) = (HashSet::new(), Vec::new());
-        for message in outgoing {
-            if let Some(outbox) = self.streams.get(&message.stream) {
-                if outbox.push(message.watch, message.body) {
-                    full.push(message.stream);
-                }
-                touched.insert(message.stream);
-            }
-        }
-        for stream in full {
-            self.core.handle_stream(self.clock.now(Instant::now()), stream, StreamRequest::Full);
-        }
-        touched.iter().filter_map(|stream| self.streams.get(stream)).for_each(Outbox::flush);
+        Ok(synced)
     }
 
     /// A checkpoint or a snapshot goes on by some frames. True if there is more to do at once.
-    fn copy(&mut self) -> Result<bool, DiskError> {
+    fn copy(&mut self, front: &mut Front) -> Result<bool, DiskError> {
         let now = Instant::now();
-        match self.checkpoints.finished(now, &mut self.core)? {
+        front.snapshots.drain(..).for_each(|parts| self.snapshots.ask(parts));
+        match self.checkpoints.finished(now, &mut front.core)? {
             Some(Ended::Written(index)) => self.wal.release(index)?,
-            Some(Ended::NoRoom) => self.core.raise_no_space(),
+            Some(Ended::NoRoom) => front.core.raise_no_space(),
             None => {}
         }
         if self.checkpoints.is_writing() {
-            return Ok(self.checkpoints.go_on(&mut self.core));
+            return Ok(self.checkpoints.go_on(&mut front.core));
         }
-        if self.snapshots.is_writing() || self.snapshots.begin(&mut self.core) {
-            return Ok(self.snapshots.go_on(&mut self.core));
+        if self.snapshots.is_writing() || self.snapshots.begin(&mut front.core) {
+            return Ok(self.snapshots.go_on(&mut front.core));
         }
-        if self.checkpoints.is_due(now, self.core.state().applied, self.wal.segments()) {
-            self.checkpoints.begin(&mut self.core)?;
+        if self.checkpoints.is_due(now, front.core.state().applied, self.wal.segments()) {
+            self.checkpoints.begin(&mut front.core)?;
         }
         Ok(self.checkpoints.is_writing())
+    }
+}
+
+impl Drop for Driver {
+    /// However it ends, nobody waits for it.
+    fn drop(&mut self) {
+        self.desk.front().close();
     }
 }

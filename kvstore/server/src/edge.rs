@@ -1,6 +1,6 @@
 //! The server's sockets: gRPC over HTTP/2, and the small HTTP/1 pages, on the same ports.
 //!
-//! Deliberately absent: any state. A request is decoded, asked of the driver, and its answer is sent as it comes.
+//! Deliberately absent: any state. A request is decoded, asked of the store, and its answer is sent as it comes.
 
 mod codec;
 mod connection;
@@ -14,11 +14,13 @@ mod pages;
 mod probes;
 mod unary;
 mod watch;
+mod workers;
 
 #[cfg(test)]
 mod fuzz;
 
-pub(crate) use connection::{Served, serve};
+pub(crate) use connection::Served;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub(crate) use outbox::Outbox;
+pub(crate) use workers::Workers;

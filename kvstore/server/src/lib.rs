@@ -1,14 +1,13 @@
 //! The embedded store: an etcd v3 server.
 //!
 //! ```text
-//!  sockets ──> edge (gRPC, HTTP) ──requests──> driver (one thread) ──> core (raft, MVCC, leases, watch hub)
-//!                 ^                              │   ^                     │ effects
-//!                 └──answers, watch responses────┘   └──timers, syncs──────┘
-//!                                                │
-//!                                                └──> disk (WAL, checkpoints)
+//!  sockets ──> edge (gRPC, HTTP) ──requests──> desk: core (raft, MVCC, leases, watch hub) behind a lock
+//!                 ^  └──────reads answered at once──┘  │                ^
+//!                 │                                    v                │ what is on disk is applied
+//!                 └──mailboxes: answers, watch ─── driver (one thread: timers, syncs) ──> disk (WAL, checkpoints)
 //! ```
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
-//! every request that waits. The edge turns bytes into requests and back.
+//! every request that waits, and the lock is free while it lasts. The edge turns bytes into requests and back.
 
 mod config;
 mod core;

@@ -13,7 +13,7 @@ use crate::{
     core::Limits,
     disk::{RealFiles, WalOptions},
     driver::{Driver, Handle, RecoverError, Stopped, recover},
-    edge::{self, ListenError, Listener, Served},
+    edge::{ListenError, Listener, Served, Workers},
     identity::identity,
     pb::etcdserverpb::Member,
     status::Shared,
@@ -41,8 +41,7 @@ pub enum StartError {
 pub struct Server {
     handle: Handle,
     driver: Option<JoinHandle<Result<(), Stopped>>>,
-    edge: Option<tokio::runtime::Runtime>,
-    tasks: Tasks,
+    workers: Workers,
     urls: Vec<String>,
 }
 
@@ -67,16 +66,8 @@ impl Server {
         };
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
         let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
-        let edge = tokio::runtime::Builder::new_multi_thread()
-            .worker_threads(config.workers.max(1))
-            .thread_name("store-edge")
-            .enable_all()
-            .build()
-            .map_err(StartError::Thread)?;
-        let listeners = {
-            let _entered = edge.enter();
-            config.listen_client_urls.iter().map(|url| Listener::bind(url)).collect::<Result<Vec<_>, _>>()?
-        };
+        let listeners =
+            config.listen_client_urls.iter().map(|url| Listener::bind(url)).collect::<Result<Vec<_>, _>>()?;
         let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
         let client_urls = if config.advertise_client_urls.is_empty() { &urls } else { &config.advertise_client_urls };
         let member = Member {
@@ -88,8 +79,8 @@ impl Server {
         };
         let tasks = Tasks::default();
         let shared = Arc::new(Shared::new(member, config.max_request_bytes, tasks.clone()));
-        let (handle, inputs) = Handle::new();
-        let driver = Driver::new(recovered, config.auto_compaction.clone(), inputs, shared.clone());
+        let driver = Driver::new(recovered, config.auto_compaction.clone(), shared.clone());
+        let handle = driver.handle();
         let driver = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || {
@@ -100,12 +91,10 @@ impl Server {
                 ended
             })
             .map_err(StartError::Thread)?;
-        let mut server = Self { handle: handle.clone(), driver: Some(driver), edge: Some(edge), tasks, urls };
+        let served = Served { handle: handle.clone(), shared: shared.clone() };
+        let mut server = Self { handle, driver: Some(driver), workers: Workers::new(tasks), urls };
         server.wait_for_leader(&shared)?;
-        for listener in listeners {
-            let (served, tasks) = (Served { handle: handle.clone(), shared: shared.clone() }, server.tasks.clone());
-            server.spawn("store listener", edge::serve(listener, served, tasks));
-        }
+        server.workers.start(config.workers.max(1), &served, listeners).map_err(StartError::Thread)?;
         Ok(server)
     }
 
@@ -141,25 +130,14 @@ impl Server {
         Ok(())
     }
 
-    fn spawn(&self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
-        if let Some(edge) = &self.edge {
-            let _entered = edge.enter();
-            self.tasks.spawn_finite(name, task);
-        }
-    }
-
     fn end(&mut self) -> Result<(), Stopped> {
         self.handle.stop();
-        self.tasks.stopping().cancel();
         let ended = match self.driver.take().map(JoinHandle::join) {
             Some(Ok(ended)) => ended,
             Some(Err(_)) => Err(Stopped::Log("the store's thread ended by a mistake in it".to_owned())),
             None => Ok(()),
         };
-        if let Some(edge) = self.edge.take() {
-            // It may be dropped where waiting is forbidden; what still runs there has been told.
-            edge.shutdown_background();
-        }
+        self.workers.stop();
         ended
     }
 }

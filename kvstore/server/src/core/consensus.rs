@@ -1,7 +1,8 @@
 //! Raft, as the core uses it: what to write, then what is agreed.
 //!
 //! Facts of raft 0.7 that are respected here: a read index is silently dropped before the term's first commit, so it is
-//! held until then; the election time-out is drawn from a thread's random source, so it is set anew from ours.
+//! held until then; the election time-out is drawn from a thread's random source, so it is set anew from ours; nothing
+//! may be proposed between a `Ready` and its advance, so it is advanced at once, and reported when it is on disk.
 
 use std::ops::RangeInclusive;
 
@@ -22,8 +23,12 @@ const MAX_MESSAGE_BYTES: u64 = 1 << 20;
 
 pub(crate) struct Consensus {
     node: RawNode<RaftLog>,
-    /// Written, when the driver says so.
-    ready: Option<raft::Ready>,
+    /// The number of the last `Ready` that was taken, and of the last that is being written.
+    taken: u64,
+    written: u64,
+    /// What the driver was not given yet.
+    unwritten: Option<Writing>,
+    agreed: Agreed,
     random: SmallRng,
     term: u64,
     /// A read waits for an index, or for the term's first commit.
@@ -32,7 +37,7 @@ pub(crate) struct Consensus {
 }
 
 /// What must be on disk before the next step.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub(crate) struct Writing {
     /// Indices of new entries, in [`Consensus::log`].
     pub(crate) entries: Option<RangeInclusive<u64>>,
@@ -74,7 +79,17 @@ impl Consensus {
         }
         let term = node.raft.term;
         let random = SmallRng::seed_from_u64(seed);
-        Ok(Self { node, ready: None, random, term, reads_wanted: false, reads_asked: false })
+        Ok(Self {
+            node,
+            taken: 0,
+            written: 0,
+            unwritten: None,
+            agreed: Agreed::default(),
+            random,
+            term,
+            reads_wanted: false,
+            reads_asked: false,
+        })
     }
 
     pub(crate) fn log(&self) -> &RaftLog {
@@ -120,42 +135,63 @@ impl Consensus {
         self.reads_wanted = true;
     }
 
-    /// What to write next; `None` when there is nothing to do.
+    /// A read index that needs nobody else: nothing is agreed that one member does not know of.
+    pub(crate) fn read_now(&mut self) -> Option<u64> {
+        let raft = &self.node.raft;
+        if !(raft.prs().is_singleton() && self.is_leader() && raft.commit_to_current_term()) || self.reads_asked {
+            return None;
+        }
+        self.node.read_index(Vec::new());
+        self.node.raft.read_states.pop().map(|read| read.index)
+    }
+
+    /// What to write next; `None` when there is nothing to do. More may be proposed while it is written.
     pub(crate) fn writing(&mut self) -> Option<Writing> {
         let mut asks = false;
         if self.reads_wanted && !self.reads_asked && self.is_leader() && self.node.raft.commit_to_current_term() {
             self.node.read_index(Vec::new());
             (self.reads_wanted, self.reads_asked, asks) = (false, true, true);
+            self.unwritten.get_or_insert_default();
         }
-        if self.ready.is_some() || !self.node.has_ready() {
-            return None;
-        }
-        let mut ready = self.node.ready();
-        let entries = ready.take_entries();
-        let indices = entries.first().zip(entries.last()).map(|(first, last)| first.index..=last.index);
-        let hard_state = ready.hs().cloned();
-        let must_sync = ready.must_sync();
-        let log = self.node.mut_store();
-        log.append(entries);
-        if let Some(hard_state) = &hard_state {
-            log.set_hard_state(hard_state);
-        }
-        self.ready = Some(ready);
-        Some(Writing { entries: indices, hard_state, asks, must_sync })
+        self.take_ready();
+        self.written = self.taken;
+        self.unwritten.take().map(|writing| Writing { asks, ..writing })
     }
 
     /// The last [`Writing`] is on disk.
     pub(crate) fn written(&mut self) -> Agreed {
-        let Some(mut ready) = self.ready.take() else { return Agreed::default() };
-        let read_at = ready.take_read_states().last().map(|read| read.index);
-        if read_at.is_some() {
+        self.node.on_persist_ready(self.written);
+        self.take_ready();
+        self.node.advance_apply();
+        std::mem::take(&mut self.agreed)
+    }
+
+    fn take_ready(&mut self) {
+        if !self.node.has_ready() {
+            return;
+        }
+        let mut ready = self.node.ready();
+        self.taken = ready.number();
+        let entries = ready.take_entries();
+        let writing = self.unwritten.get_or_insert_default();
+        if let Some((first, last)) = entries.first().zip(entries.last()) {
+            let first = writing.entries.as_ref().map_or(first.index, |before| *before.start());
+            writing.entries = Some(first..=last.index);
+        }
+        writing.must_sync |= ready.must_sync();
+        let log = self.node.mut_store();
+        log.append(entries);
+        if let Some(hard_state) = ready.hs() {
+            log.set_hard_state(hard_state);
+            writing.hard_state = Some(hard_state.clone());
+        }
+        if let Some(read) = ready.take_read_states().last() {
+            self.agreed.read_at = Some(read.index);
             self.reads_asked = false;
         }
-        let mut committed = ready.take_committed_entries();
-        let mut light = self.node.advance(ready);
-        committed.extend(light.take_committed_entries());
-        let entries =
-            committed.iter().map(|entry| (entry.index, entry.entry_type() == EntryType::EntryNormal)).collect();
-        Agreed { entries, read_at }
+        let committed = ready.take_committed_entries();
+        let ours = |entry: &raft::eraftpb::Entry| (entry.index, entry.entry_type() == EntryType::EntryNormal);
+        self.agreed.entries.extend(committed.iter().map(ours));
+        self.node.advance_append_async(ready);
     }
 }

@@ -28,7 +28,7 @@ pub(crate) struct Turn {
 // === impl Core ===
 
 impl Core {
-    /// What to write next. [`written`](Self::written) must follow before anything else is asked.
+    /// What to write next. [`written`](Self::written) must follow before this is asked again; requests may come between.
     pub(crate) fn writing(&mut self) -> Option<Turn> {
         let Writing { entries, hard_state, asks, must_sync } = self.consensus.writing()?;
         if asks {

@@ -1,72 +1,63 @@
-//! How the edge reaches the driver.
+//! How the edge reaches the store.
 
 use std::sync::{
     Arc,
     atomic::{AtomicU64, Ordering},
-    mpsc,
 };
 
-use bytes::Bytes;
-use tokio::sync::oneshot;
-
+use super::{
+    desk::{Answered, Desk},
+    mailbox::Mailbox,
+    snapshots::Parts,
+};
 use crate::{
     core::{Answer, Failure, Request, StreamId, StreamRequest},
     edge::Outbox,
 };
 
-/// Parts of a snapshot, with how many bytes are still to come as far as that is known.
-pub(crate) type Parts = tokio::sync::mpsc::Sender<Result<(Bytes, u64), Failure>>;
-
-pub(crate) enum Input {
-    Ask(Request, oneshot::Sender<Answer>),
-    Open(StreamId, Outbox),
-    Stream(StreamId, StreamRequest),
-    Snapshot(Parts),
-    Stop,
-}
-
 #[derive(Clone)]
 pub(crate) struct Handle {
-    inputs: mpsc::Sender<Input>,
+    desk: Arc<Desk>,
     next_stream: Arc<AtomicU64>,
+    mailbox: Option<Arc<Mailbox>>,
 }
 
 // === impl Handle ===
 
 impl Handle {
-    pub(crate) fn new() -> (Self, mpsc::Receiver<Input>) {
-        let (inputs, taken) = mpsc::channel();
-        (Self { inputs, next_stream: Arc::default() }, taken)
+    pub(crate) fn new(desk: Arc<Desk>) -> Self {
+        Self { desk, next_stream: Arc::default(), mailbox: None }
+    }
+
+    /// A handle whose answers come by this mailbox.
+    pub(crate) fn with_mailbox(&self, mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox: Some(mailbox), ..self.clone() }
     }
 
     /// # Errors
     /// What the core refused; or that the store stopped.
     pub(crate) async fn ask(&self, request: Request) -> Answer {
-        let (answer, answered) = oneshot::channel();
-        self.inputs.send(Input::Ask(request, answer)).map_err(|_| Failure::Stopped)?;
-        answered.await.map_err(|_| Failure::Stopped)?
+        match self.desk.ask(request, self.mailbox.as_ref()) {
+            Answered::Now(answer) => answer,
+            Answered::Later(answered) => answered.await.map_err(|_| Failure::Stopped)?,
+        }
     }
 
     pub(crate) fn open_stream(&self, outbox: Outbox) -> StreamId {
         let stream = StreamId(self.next_stream.fetch_add(1, Ordering::Relaxed));
-        self.tell(Input::Open(stream, outbox));
+        self.desk.open(stream, outbox, self.mailbox.clone());
         stream
     }
 
     pub(crate) fn stream(&self, stream: StreamId, request: StreamRequest) {
-        self.tell(Input::Stream(stream, request));
+        self.desk.stream(stream, request);
     }
 
     pub(crate) fn snapshot(&self, parts: Parts) {
-        self.tell(Input::Snapshot(parts));
+        self.desk.snapshot(parts);
     }
 
     pub(crate) fn stop(&self) {
-        self.tell(Input::Stop);
-    }
-
-    fn tell(&self, input: Input) {
-        // A store that stopped needs no more telling.
-        let _ = self.inputs.send(input);
+        self.desk.stop();
     }
 }

@@ -6,9 +6,8 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::sync::mpsc::error::TrySendError;
 
-use super::handle::Parts;
 use crate::{
-    core::Core,
+    core::{Core, Failure},
     disk::{Identity, SnapshotWriter},
 };
 
@@ -16,6 +15,9 @@ use crate::{
 const MAX_WAITING: usize = 16;
 /// A part of the stream: small beside gRPC's limit of 2 MiB.
 const PART_BYTES: usize = 64 << 10;
+
+/// Parts of a snapshot, with how many bytes are still to come as far as that is known.
+pub(crate) type Parts = tokio::sync::mpsc::Sender<Result<(Bytes, u64), Failure>>;
 
 #[derive(Default)]
 pub(super) struct Snapshots {
@@ -44,7 +46,7 @@ impl Snapshots {
             self.waiting.push_back(parts);
         } else {
             // A client that is gone need not be told.
-            let _ = parts.try_send(Err(crate::core::Failure::TooManyRequests));
+            let _ = parts.try_send(Err(Failure::TooManyRequests));
         }
     }
 

@@ -4,19 +4,13 @@ mod crashes;
 mod full;
 mod stopping;
 
-use std::{
-    path::Path,
-    sync::{Arc, mpsc},
-    thread::JoinHandle,
-    time::Duration,
-};
+use std::{path::Path, sync::Arc, thread::JoinHandle, time::Duration};
 
 use bytes::Bytes;
 use prost::Message;
 use runtime::Tasks;
-use tokio::sync::oneshot;
 
-use super::{AutoCompaction, Driver, Recovered, Stopped, handle::Input, recover};
+use super::{AutoCompaction, Desk, Driver, Recovered, Stopped, desk::Answered, recover};
 use crate::{
     core::{Answer, Failure, Limits, Request},
     disk::{Identity, WalOptions, fake::FaultyFiles},
@@ -37,12 +31,12 @@ const SEGMENT: u64 = 32 << 10;
 
 /// A store at work on a thread, without an edge.
 struct Running {
-    inputs: mpsc::Sender<Input>,
+    desk: Arc<Desk>,
     driver: JoinHandle<Result<(), Stopped>>,
 }
 
 /// An answer that is on its way.
-struct Asked(oneshot::Receiver<Answer>);
+struct Asked(Answered);
 
 // === impl Running ===
 
@@ -50,7 +44,8 @@ impl Running {
     /// # Errors
     /// When the directory cannot be recovered, or the store ends before it leads.
     fn start(fake: &FaultyFiles) -> Result<Self, String> {
-        let (driver, inputs, shared) = driver(fake).map_err(|error| error.to_string())?;
+        let (driver, shared) = driver(fake).map_err(|error| error.to_string())?;
+        let desk = driver.desk.clone();
         let driver = std::thread::spawn(move || driver.run());
         while !shared.has_leader() {
             if driver.is_finished() {
@@ -58,14 +53,11 @@ impl Running {
             }
             std::thread::sleep(Duration::from_micros(200));
         }
-        Ok(Self { inputs, driver })
+        Ok(Self { desk, driver })
     }
 
     fn send(&self, request: Request) -> Asked {
-        let (answer, answered) = oneshot::channel();
-        // A store that ended drops what it is asked: the answer says so.
-        let _ = self.inputs.send(Input::Ask(request, answer));
-        Asked(answered)
+        Asked(self.desk.ask(request, None))
     }
 
     fn ask(&self, request: Request) -> Answer {
@@ -94,7 +86,7 @@ impl Running {
     }
 
     fn stop(self) -> Result<(), Stopped> {
-        let _ = self.inputs.send(Input::Stop);
+        self.desk.stop();
         self.ended()
     }
 
@@ -108,26 +100,25 @@ impl Running {
 
 impl Asked {
     fn wait(self) -> Answer {
-        self.0.blocking_recv().unwrap_or(Err(Failure::Stopped))
+        match self.0 {
+            Answered::Now(answer) => answer,
+            Answered::Later(answer) => answer.blocking_recv().unwrap_or(Err(Failure::Stopped)),
+        }
     }
 }
 
 const IDENTITY: Identity = Identity { cluster_id: 7, member_id: 1 };
 
 /// A driver that nobody runs yet.
-fn driver(fake: &FaultyFiles) -> Result<(Driver, mpsc::Sender<Input>, Arc<Shared>), RecoverError> {
+fn driver(fake: &FaultyFiles) -> Result<(Driver, Arc<Shared>), RecoverError> {
     let options = WalOptions { segment_bytes: SEGMENT, ..WalOptions::default() };
     driver_with(fake, options)
 }
 
-fn driver_with(
-    fake: &FaultyFiles,
-    options: WalOptions,
-) -> Result<(Driver, mpsc::Sender<Input>, Arc<Shared>), RecoverError> {
+fn driver_with(fake: &FaultyFiles, options: WalOptions) -> Result<(Driver, Arc<Shared>), RecoverError> {
     let recovered: Recovered = recover((fake.shared(), Path::new("/data")), options, LIMITS, || IDENTITY)?;
     let shared = Arc::new(Shared::new(pb::Member::default(), LIMITS.max_request_bytes, Tasks::default()));
-    let (inputs, taken) = mpsc::channel();
-    Ok((Driver::new(recovered, AutoCompaction::Off, taken, shared.clone()), inputs, shared))
+    Ok((Driver::new(recovered, AutoCompaction::Off, shared.clone()), shared))
 }
 
 fn put(key: &str, value: &[u8], lease: i64) -> Request {

@@ -1,6 +1,6 @@
 //! Connections: each is served until it ends or the server stops; silent and slow ones are bounded.
 
-use std::{convert::Infallible, sync::Arc, time::Duration};
+use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -8,10 +8,8 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
-use runtime::Tasks;
-use tokio::sync::Semaphore;
 
-use super::{Listener, grpc, lean, pages};
+use super::{grpc, lean, listener::Socket, pages};
 use crate::{driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -22,8 +20,6 @@ const KEEPALIVE_INTERVAL: Duration = Duration::from_secs(60);
 const KEEPALIVE_TIMEOUT: Duration = Duration::from_secs(20);
 /// Requests that one connection may have open. etcd has no bound; clients wait for a place.
 const MAX_STREAMS: u32 = 100_000;
-/// Connections at once. Half of a common limit of open files is left for the disk.
-const MAX_CONNECTIONS: usize = 10_240;
 /// What a client may send before we have taken it, a stream and a connection.
 const STREAM_WINDOW: u32 = 1 << 20;
 const CONNECTION_WINDOW: u32 = 8 << 20;
@@ -38,9 +34,8 @@ pub(crate) struct Served {
     pub(crate) shared: Arc<Shared>,
 }
 
-/// Accepts until the tasks stop.
-pub(crate) async fn serve(listener: Listener, served: Served, tasks: Tasks) {
-    let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+/// How connections are served, all alike.
+pub(super) fn builder() -> Builder<TokioExecutor> {
     let mut builder = Builder::new(TokioExecutor::new());
     builder.http1().timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
     builder
@@ -53,37 +48,14 @@ pub(crate) async fn serve(listener: Listener, served: Served, tasks: Tasks) {
         .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_send_buf_size(SEND_BUFFER_BYTES);
-    let stopping = tasks.stopping();
-    loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
-        let socket = tokio::select! {
-            () = stopping.cancelled() => return,
-            socket = listener.accept() => socket,
-        };
-        let socket = match socket {
-            Ok(socket) => socket,
-            Err(error) => {
-                // Out of files, or a client that left: the next may fare better.
-                tracing::warn!(%error, "a connection could not be accepted");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-                continue;
-            }
-        };
-        let (builder, served, stopping) = (builder.clone(), served.clone(), stopping.clone());
-        tasks.spawn_finite("store connection", async move {
-            let connection = builder
-                .serve_connection(TokioIo::new(socket), service_fn(move |request| answer(served.clone(), request)));
-            tokio::pin!(connection);
-            tokio::select! {
-                ended = &mut connection => {
-                    if let Err(error) = ended {
-                        tracing::debug!(error, "a connection ended");
-                    }
-                }
-                () = stopping.cancelled() => {}
-            }
-            drop(place);
-        });
+    builder
+}
+
+/// Serves one connection until it ends or is dropped.
+pub(super) async fn serve(builder: Builder<TokioExecutor>, socket: Pin<Box<dyn Socket>>, served: Served) {
+    let service = service_fn(move |request| answer(served.clone(), request));
+    if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
+        tracing::debug!(error, "a connection ended");
     }
 }
 

@@ -1,19 +1,36 @@
 //! Where clients come in: a TCP address, or a Unix socket.
 
-use std::{io, net::SocketAddr, path::PathBuf, pin::Pin};
-
-use tokio::{
-    io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, UnixListener},
+use std::{
+    io,
+    net::{SocketAddr, TcpListener, TcpStream},
+    os::unix::net::{UnixListener, UnixStream},
+    path::PathBuf,
+    pin::Pin,
 };
+
+use tokio::io::{AsyncRead, AsyncWrite};
 
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Socket for T {}
 
+/// It does not wait, and belongs to no runtime yet.
 #[derive(Debug)]
 pub(crate) enum Listener {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
+}
+
+/// A listener that a runtime has.
+pub(super) enum Open {
+    Tcp(tokio::net::TcpListener),
+    Unix(tokio::net::UnixListener),
+}
+
+/// A connection that no runtime has.
+#[derive(Debug)]
+pub(super) enum Accepted {
+    Tcp(TcpStream),
+    Unix(UnixStream),
 }
 
 /// A URL that cannot be listened on.
@@ -30,7 +47,7 @@ pub enum ListenError {
 // === impl Listener ===
 
 impl Listener {
-    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`, for the runtime that is entered.
+    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`.
     ///
     /// # Errors
     /// When the URL is something else, or the place is taken.
@@ -42,7 +59,7 @@ impl Listener {
             if path.as_os_str().is_empty() {
                 return Err(refuse("a Unix socket is given as unix:///path/to/socket"));
             }
-            if std::os::unix::net::UnixStream::connect(&path).is_ok() {
+            if UnixStream::connect(&path).is_ok() {
                 return Err(ListenError::Taken { url: url.to_owned() });
             }
             // Nobody answers there: a socket that is left is of a process that is gone.
@@ -50,9 +67,9 @@ impl Listener {
                 io::ErrorKind::NotFound => Ok(()),
                 _ => Err(failed(error)),
             })?;
-            let listener = std::os::unix::net::UnixListener::bind(&path).map_err(failed)?;
+            let listener = UnixListener::bind(&path).map_err(failed)?;
             listener.set_nonblocking(true).map_err(failed)?;
-            return Ok(Self::Unix(UnixListener::from_std(listener).map_err(failed)?, path));
+            return Ok(Self::Unix(listener, path));
         }
         if url.starts_with("https://") {
             return Err(refuse("TLS is not built yet; use http:// on loopback, or unix://"));
@@ -62,9 +79,9 @@ impl Listener {
         let address: SocketAddr = address
             .parse()
             .map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
-        let listener = std::net::TcpListener::bind(address).map_err(failed)?;
+        let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self::Tcp(TcpListener::from_std(listener).map_err(failed)?))
+        Ok(Self::Tcp(listener))
     }
 
     /// The URL at which clients reach it.
@@ -75,14 +92,44 @@ impl Listener {
         }
     }
 
-    pub(super) async fn accept(&self) -> io::Result<Pin<Box<dyn Socket>>> {
+    /// For the runtime that is entered.
+    ///
+    /// # Errors
+    /// When there are too many files.
+    pub(super) fn open(self) -> io::Result<Open> {
+        Ok(match self {
+            Self::Tcp(listener) => Open::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Self::Unix(listener, _) => Open::Unix(tokio::net::UnixListener::from_std(listener)?),
+        })
+    }
+}
+
+// === impl Open ===
+
+impl Open {
+    pub(super) async fn accept(&self) -> io::Result<Accepted> {
         Ok(match self {
             Self::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Box::pin(stream)
+                Accepted::Tcp(stream.into_std()?)
             }
-            Self::Unix(listener, _) => Box::pin(listener.accept().await?.0),
+            Self::Unix(listener) => Accepted::Unix(listener.accept().await?.0.into_std()?),
+        })
+    }
+}
+
+// === impl Accepted ===
+
+impl Accepted {
+    /// The socket, for the runtime that is entered.
+    ///
+    /// # Errors
+    /// When there are too many of them.
+    pub(super) fn open(self) -> io::Result<Pin<Box<dyn Socket>>> {
+        Ok(match self {
+            Self::Tcp(stream) => Box::pin(tokio::net::TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Box::pin(tokio::net::UnixStream::from_std(stream)?),
         })
     }
 }

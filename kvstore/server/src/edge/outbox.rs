@@ -27,7 +27,17 @@ struct Queue {
     bytes: usize,
     full: bool,
     closed: bool,
+    /// The reader was not told yet of what came.
+    unflushed: bool,
     waker: Option<Waker>,
+}
+
+/// What a message changed.
+pub(crate) struct Pushed {
+    /// The stream became full by it.
+    pub(crate) filled: bool,
+    /// It is the first since the last flush.
+    pub(crate) first: bool,
 }
 
 /// The driver's end.
@@ -44,19 +54,22 @@ pub(super) struct Messages {
 // === impl Outbox ===
 
 impl Outbox {
-    /// True if the stream became full by it.
-    pub(crate) fn push(&self, watch: i64, body: Bytes) -> bool {
+    pub(crate) fn push(&self, watch: i64, body: Bytes) -> Pushed {
         let mut queue = self.0.lock();
         queue.bytes += body.len();
         queue.messages.push_back((watch, body));
         let filled = !queue.full && queue.bytes >= FULL_BYTES;
         queue.full |= filled;
-        filled
+        Pushed { filled, first: !std::mem::replace(&mut queue.unflushed, true) }
     }
 
     /// Lets the reader know of what was pushed.
     pub(crate) fn flush(&self) {
-        let waker = self.0.lock().waker.take();
+        let waker = {
+            let mut queue = self.0.lock();
+            queue.unflushed = false;
+            queue.waker.take()
+        };
         if let Some(waker) = waker {
             waker.wake();
         }

@@ -2,20 +2,20 @@
 
 use super::{FaultyFiles, Running, SEGMENT, Stopped, driver, driver_with, put};
 use crate::{
-    core::{Failure, Request, Token},
+    core::{Failure, Request},
     disk::{DataDir, Identity, Vote, WalOptions},
-    driver::{Driver, clock::LeaseClock},
+    driver::Driver,
 };
 
 /// The turns of [`Driver::run`], without its thread.
-fn step(driver: &mut Driver, request: Option<(u64, Request)>) {
-    let now = LeaseClock::new(std::time::Instant::now()).now(std::time::Instant::now());
-    if let Some((token, request)) = request {
-        driver.core.handle_request(now, Token(token), request);
-    }
-    driver.write(now).unwrap();
-    driver.core.work();
-    driver.core.take_answers();
+fn step(driver: &mut Driver, request: Option<Request>) {
+    let desk = driver.desk.clone();
+    let answered = request.map(|request| desk.ask(request, None));
+    let mut front = desk.front();
+    while driver.write(&mut front).unwrap() {}
+    front.core.work();
+    front.deliver().0.send();
+    drop((front, answered));
 }
 
 /// The thread that writes a checkpoint took the driver's end for the checkpoint's, and named what it had so far: the next
@@ -23,15 +23,17 @@ fn step(driver: &mut Driver, request: Option<(u64, Request)>) {
 #[test]
 fn checkpoint_that_a_stop_cut_short_is_none() {
     let fake = FaultyFiles::new(1);
-    let (mut stopped, _inputs, _shared) = driver(&fake).unwrap();
+    let (mut stopped, _shared) = driver(&fake).unwrap();
     step(&mut stopped, None);
     let count = 2_500;
     for number in 0..count {
-        step(&mut stopped, Some((number, put(&format!("k{number:05}"), &[1; 300], 0))));
+        step(&mut stopped, Some(put(&format!("k{number:05}"), &[1; 300], 0)));
     }
     // The head and the first thousand keys are handed over.
-    stopped.copy().unwrap();
-    assert!(stopped.copy().unwrap() && stopped.copy().unwrap());
+    let desk = stopped.desk.clone();
+    let mut copy = || stopped.copy(&mut desk.front()).unwrap();
+    copy();
+    assert!(copy() && copy());
     drop(stopped);
     let names = fake.shared().list("/data/checkpoints".as_ref()).unwrap();
     assert_eq!(names, [""; 0]);
@@ -60,8 +62,8 @@ fn failed_sync_ends_the_store_and_is_never_acknowledged() {
         let fake = FaultyFiles::new(good);
         // One segment for all: each sync is that of a put.
         let options = WalOptions { segment_bytes: 64 * SEGMENT, ..WalOptions::default() };
-        let (driver, inputs, shared) = driver_with(&fake, options).unwrap();
-        let store = Running { inputs, driver: std::thread::spawn(move || driver.run()) };
+        let (driver, shared) = driver_with(&fake, options).unwrap();
+        let store = Running { desk: driver.desk.clone(), driver: std::thread::spawn(move || driver.run()) };
         while !shared.has_leader() {
             std::thread::yield_now();
         }

@@ -3,7 +3,7 @@
 use std::{
     collections::HashMap,
     pin::pin,
-    sync::{Arc, mpsc},
+    sync::Arc,
     task::{Context, Poll, Waker},
     time::{Duration, Instant},
 };
@@ -11,15 +11,11 @@ use std::{
 use bytes::Bytes;
 use raft::eraftpb::{Entry, HardState};
 use runtime::Tasks;
-use tokio::sync::oneshot;
 use tonic::Status;
 
 use crate::{
-    core::{
-        Answer, Core, Limits, Request, StreamId, StreamRequest, Token, consensus::Consensus, raft_log::RaftLog,
-        state::State,
-    },
-    driver::{Handle, Input},
+    core::{Core, Limits, Request, StreamId, StreamRequest, consensus::Consensus, raft_log::RaftLog, state::State},
+    driver::{Desk, Handle},
     edge::{
         Served,
         grpc::{decode, status},
@@ -43,11 +39,9 @@ struct Headed {
 }
 
 pub(super) struct Store {
-    core: Core,
-    now: Instant,
-    next: u64,
-    waiting: HashMap<Token, oneshot::Sender<Answer>>,
-    inputs: mpsc::Receiver<Input>,
+    desk: Arc<Desk>,
+    /// Time that passed at once.
+    ahead: Duration,
     served: Served,
     /// Watch messages, decoded: number of the watch, message.
     told: Vec<(i64, pb::WatchResponse)>,
@@ -65,21 +59,18 @@ impl Store {
     fn with(log: Vec<Entry>, hard_state: HardState) -> Self {
         let log = RaftLog::new(vec![1], hard_state, (0, 0), log);
         let consensus = Consensus::new(1, log, 0, 5).unwrap();
-        let (handle, inputs) = Handle::new();
         let shared = Arc::new(Shared::new(pb::Member::default(), LIMITS.max_request_bytes, Tasks::default()));
-        let now = Instant::now();
+        let desk = Desk::new(Core::new(consensus, State::new(7, 1), LIMITS, 99));
+        let handle = Handle::new(desk.clone());
         let mut store = Self {
-            core: Core::new(consensus, State::new(7, 1), LIMITS, 99),
-            now,
-            next: 0,
-            waiting: HashMap::new(),
-            inputs,
+            desk,
+            ahead: Duration::ZERO,
             served: Served { handle, shared },
             told: Vec::new(),
             log: Vec::new(),
             hard_state: HardState::default(),
         };
-        store.core.handle_stream(now, STREAM, StreamRequest::Open);
+        store.desk.front().core.handle_stream(Instant::now(), STREAM, StreamRequest::Open);
         store.settle();
         store
     }
@@ -112,8 +103,8 @@ impl Store {
     }
 
     pub(super) fn pass(&mut self, time: Duration) {
-        self.now += time;
-        self.core.handle_tick(self.now);
+        self.ahead += time;
+        self.desk.front().core.handle_tick(Instant::now() + self.ahead);
         self.settle();
         self.check_told();
         self.told.clear();
@@ -122,7 +113,8 @@ impl Store {
     /// The log makes the same state again.
     pub(super) fn check_replay(&self) {
         let again = Self::with(self.log.clone(), self.hard_state.clone());
-        let (one, other) = (self.core.state(), again.core.state());
+        let (one, other) = (self.desk.front(), again.desk.front());
+        let (one, other) = (one.core.state(), other.core.state());
         assert_eq!(one.store.revision(), other.store.revision());
         assert_eq!(one.store.compacted(), other.store.compacted());
         assert_eq!(one.hash(), other.hash());
@@ -136,21 +128,21 @@ impl Store {
     fn watch(&mut self, raw: &Bytes) -> bool {
         let Ok(asked) = decode::<pb::WatchRequest>(raw) else { return false };
         self.told.clear();
-        let watches = self.core.hub().watch_count();
+        let watches = self.desk.front().core.hub().watch_count();
         let (request, created) = match asked.request_union {
             Some(RequestUnion::CreateRequest(create)) => (StreamRequest::Create(create), 1),
             Some(RequestUnion::CancelRequest(cancel)) => (StreamRequest::Cancel(cancel.watch_id), 0),
             Some(RequestUnion::ProgressRequest(_)) => (StreamRequest::Progress, 0),
             None => return true,
         };
-        self.core.handle_stream(self.now, STREAM, request);
+        self.desk.front().core.handle_stream(Instant::now() + self.ahead, STREAM, request);
         self.settle();
         self.check_told();
         assert_eq!(self.told.iter().filter(|(_, message)| message.created).count(), created);
         let ended = self.told.iter().filter(|(_, message)| message.canceled && !message.created).count();
         let refused = self.told.iter().any(|(_, message)| message.canceled && message.created);
         let begun = created - usize::from(refused);
-        assert_eq!(self.core.hub().watch_count(), watches + begun - ended, "{:?}", self.told);
+        assert_eq!(self.desk.front().core.hub().watch_count(), watches + begun - ended, "{:?}", self.told);
         !refused
     }
 
@@ -172,43 +164,35 @@ impl Store {
         let mut context = Context::from_waker(Waker::noop());
         for _ in 0..4 {
             if let Poll::Ready(answer) = call.as_mut().poll(&mut context) {
+                assert_eq!(self.desk.front().waiting(), 0, "an answer, and somebody still waits");
                 self.check_told();
                 self.told.clear();
                 return answer;
             }
-            while let Ok(input) = self.inputs.try_recv() {
-                let Input::Ask(request, answer) = input else { panic!("a unary call opened a stream") };
-                let token = Token(self.next);
-                self.next += 1;
-                self.waiting.insert(token, answer);
-                self.core.handle_request(self.now, token, request);
-                self.settle();
-                assert!(self.waiting.is_empty(), "no answer");
-            }
+            self.settle();
         }
         panic!("a call that does not end");
     }
 
     /// Everything that can happen without another request happens.
     fn settle(&mut self) {
+        let mut front = self.desk.front();
         for _ in 0..MAX_TURNS {
-            while let Some(turn) = self.core.writing() {
+            let now = Instant::now() + self.ahead;
+            while let Some(turn) = front.core.writing() {
                 for index in turn.entries.into_iter().flatten() {
-                    self.log.push(self.core.entry(index).unwrap().clone());
+                    self.log.push(front.core.entry(index).unwrap().clone());
                 }
                 self.hard_state = turn.hard_state.unwrap_or_else(|| self.hard_state.clone());
-                self.core.written(self.now);
+                front.core.written(now);
             }
-            let more = self.core.work();
-            assert_eq!(self.core.stopped(), None);
-            for (token, answer) in self.core.take_answers() {
-                let asked = self.waiting.remove(&token).expect("a second answer, or one to nobody");
-                asked.send(answer).expect("the call waits");
-            }
-            for sent in self.core.take_outgoing() {
+            let more = front.core.work();
+            assert_eq!(front.core.stopped(), None);
+            for sent in front.core.take_outgoing() {
                 assert_eq!(sent.stream, STREAM);
                 self.told.push((sent.watch, <pb::WatchResponse as prost::Message>::decode(sent.body).unwrap()));
             }
+            front.deliver().0.send();
             if !more {
                 return;
             }
