@@ -4,6 +4,7 @@
 
 mod codec;
 mod connection;
+mod gathered;
 mod grpc;
 mod health;
 mod lean;

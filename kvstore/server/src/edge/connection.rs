@@ -9,7 +9,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 
-use super::{grpc, lean, listener::Socket, pages};
+use super::{gathered::Gathered, grpc, lean, listener::Socket, pages};
 use crate::{driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -54,7 +54,7 @@ pub(super) fn builder() -> Builder<TokioExecutor> {
 /// Serves one connection until it ends or is dropped.
 pub(super) async fn serve(builder: Builder<TokioExecutor>, socket: Pin<Box<dyn Socket>>, served: Served) {
     let service = service_fn(move |request| answer(served.clone(), request));
-    if let Err(error) = builder.serve_connection(TokioIo::new(socket), service).await {
+    if let Err(error) = builder.serve_connection(TokioIo::new(Gathered::new(socket)), service).await {
         tracing::debug!(error, "a connection ended");
     }
 }
