@@ -23,5 +23,5 @@ mod fuzz;
 pub(crate) use connection::Served;
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
-pub(crate) use outbox::Outbox;
+pub(crate) use outbox::{Framer, Outbox};
 pub(crate) use workers::Workers;

@@ -19,7 +19,7 @@ use super::{
 };
 use crate::{
     core::{Answer, Core, Failure, Request, StreamId, StreamRequest, Token},
-    edge::Outbox,
+    edge::{Framer, Outbox},
 };
 
 pub(crate) struct Desk {
@@ -187,10 +187,10 @@ impl Front {
             self.first_token += 1;
         }
         let outgoing = self.core.take_outgoing();
-        let (sent, mut full) = (outgoing.len(), Vec::new());
+        let (sent, mut full, mut framer) = (outgoing.len(), Vec::new(), Framer::default());
         for message in outgoing {
             let Some((outbox, mailbox)) = self.streams.get(&message.stream) else { continue };
-            let pushed = outbox.push(message.watch, message.body);
+            let pushed = outbox.push(framer.frame(message.watch, &message.body));
             if pushed.first {
                 deliveries.flush(mailbox.clone(), outbox.clone());
             }

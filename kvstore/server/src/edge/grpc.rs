@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tonic::{Code, Status, body::Body, server::Grpc};
+use tonic::{Code, Status, Streaming, body::Body, server::Grpc};
 
 use super::{Served, codec::Raw, health, lean, maintenance, unary, watch};
 use crate::core::Failure;
 
 /// gRPC's own bytes beside a request, as etcd allows for.
 pub(super) const OVERHEAD_BYTES: usize = 512 << 10;
+
+const WATCH: &str = "/etcdserverpb.Watch/Watch";
 
 /// Most calls are one message each way; only those that are not carry a stream's state about.
 pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Response<lean::Body> {
@@ -18,6 +20,11 @@ pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Respo
     }
     match unary::Method::find(request.uri().path()) {
         Some(method) if lean::is_plain(&request) => lean::answer(served, method, request).await,
+        None if request.uri().path() == WATCH && lean::is_plain(&request) => {
+            let limit = Some(served.shared.max_request_bytes + OVERHEAD_BYTES);
+            let requests = Streaming::new_request(Raw, request.into_body(), None, limit);
+            lean::watch(watch::begin(served, requests))
+        }
         _ => Box::pin(general(served, request)).await.map(lean::Body::Other),
     }
 }
@@ -30,7 +37,7 @@ async fn general(served: &Served, request: Request<Incoming>) -> Response<Body> 
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let response = match path.as_str() {
-        "/etcdserverpb.Watch/Watch" => grpc.streaming(watch::Watching(served.clone()), request).await,
+        WATCH => grpc.streaming(watch::Watching(served.clone()), request).await,
         "/etcdserverpb.Lease/LeaseKeepAlive" => grpc.streaming(unary::KeepingAlive(served.clone()), request).await,
         "/etcdserverpb.Maintenance/Snapshot" => {
             grpc.server_streaming(maintenance::Snapshotting(served.clone()), request).await

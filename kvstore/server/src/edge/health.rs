@@ -13,7 +13,7 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status};
 
-use super::{Served, codec::Message, grpc::decode, unary::SERVICES};
+use super::{Served, grpc::decode, unary::SERVICES};
 
 const SERVING: i32 = 1;
 const NOT_SERVING: i32 = 2;
@@ -43,7 +43,7 @@ pub(super) fn check(served: &Served, request: &HealthRequest) -> Result<Bytes, S
 }
 
 impl tower_service::Service<Request<Bytes>> for Watching {
-    type Response = Response<Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>>;
+    type Response = Response<Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>>;
     type Error = Status;
     type Future = std::future::Ready<Result<Self::Response, Status>>;
 
@@ -57,7 +57,7 @@ impl tower_service::Service<Request<Bytes>> for Watching {
             let mut last = None;
             let ticks = tokio_stream::wrappers::IntervalStream::new(tokio::time::interval(LOOK));
             let changes = ticks.filter_map(move |_| {
-                let now = check(&served, &asked).map(Message::Whole);
+                let now = check(&served, &asked);
                 let text = format!("{now:?}");
                 (last.as_ref() != Some(&text)).then(|| {
                     last = Some(text);

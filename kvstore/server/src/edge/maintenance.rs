@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{Served, codec::Message, grpc::status};
+use super::{Served, grpc::status};
 use crate::{
     core::{Failure, Request as Ask},
     pb::etcdserverpb as pb,
@@ -63,7 +63,7 @@ pub(super) async fn auth_status(served: &Served) -> Result<Bytes, Status> {
 }
 
 impl tower_service::Service<Request<Bytes>> for Snapshotting {
-    type Response = Response<Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>>;
+    type Response = Response<Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>>;
     type Error = Status;
     type Future = Pin<Box<dyn Future<Output = Result<Self::Response, Status>> + Send>>;
 
@@ -81,7 +81,7 @@ impl tower_service::Service<Request<Bytes>> for Snapshotting {
             let parts = ReceiverStream::new(parts).map(move |part: Result<(Bytes, u64), Failure>| {
                 let (blob, remaining_bytes) = part.map_err(status)?;
                 let part = pb::SnapshotResponse { header, remaining_bytes, blob, version: version.clone() };
-                Ok(Message::Whole(part.encode_to_vec().into()))
+                Ok(Bytes::from(part.encode_to_vec()))
             });
             Ok(Response::new(Box::pin(parts) as Pin<Box<dyn Stream<Item = _> + Send>>))
         })

@@ -12,7 +12,6 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::{
     Served,
-    codec::Message,
     grpc::{decode, status},
     health, maintenance,
 };
@@ -111,9 +110,9 @@ impl Method {
 // === impl Asking ===
 
 impl tower_service::Service<Request<Bytes>> for Asking {
-    type Response = Response<Message>;
+    type Response = Response<Bytes>;
     type Error = Status;
-    type Future = Answering<Message>;
+    type Future = Answering<Bytes>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Status>> {
         Poll::Ready(Ok(()))
@@ -123,7 +122,7 @@ impl tower_service::Service<Request<Bytes>> for Asking {
         let (served, method) = (self.served.clone(), self.method);
         Box::pin(async move {
             let answer = ask(&served, method, request.into_inner()).await?;
-            Ok(Response::new(Message::Whole(answer)))
+            Ok(Response::new(answer))
         })
     }
 }
@@ -170,7 +169,7 @@ fn grant(request: &pb::LeaseGrantRequest) -> Ask {
 // === impl KeepingAlive ===
 
 impl tower_service::Service<Request<Streaming<Bytes>>> for KeepingAlive {
-    type Response = Response<Pin<Box<dyn Stream<Item = Result<Message, Status>> + Send>>>;
+    type Response = Response<Pin<Box<dyn Stream<Item = Result<Bytes, Status>> + Send>>>;
     type Error = Status;
     type Future = std::future::Ready<Result<Self::Response, Status>>;
 
@@ -184,7 +183,7 @@ impl tower_service::Service<Request<Streaming<Bytes>>> for KeepingAlive {
             let handle = handle.clone();
             async move {
                 let asked: pb::LeaseKeepAliveRequest = decode(&raw?)?;
-                handle.ask(Ask::LeaseKeepAlive(asked.id)).await.map(Message::Whole).map_err(status)
+                handle.ask(Ask::LeaseKeepAlive(asked.id)).await.map_err(status)
             }
         });
         std::future::ready(Ok(Response::new(Box::pin(answers))))

@@ -24,26 +24,29 @@ impl tower_service::Service<Request<Streaming<Bytes>>> for Watching {
     }
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let Served { handle, shared } = self.0.clone();
-        let outbox = Outbox::default();
-        let stream = handle.open_stream(outbox.clone());
-        let messages = outbox.messages(stream, handle.clone());
-        let mut requests = request.into_inner();
-        shared.tasks.spawn_finite("watch requests", async move {
-            // The stream is the client's: when it ends, so do its watches.
-            while let Some(Ok(raw)) = requests.next().await {
-                let Ok(asked) = decode::<pb::WatchRequest>(&raw) else { break };
-                match asked.request_union {
-                    Some(RequestUnion::CreateRequest(create)) => handle.stream(stream, StreamRequest::Create(create)),
-                    Some(RequestUnion::CancelRequest(cancel)) => {
-                        handle.stream(stream, StreamRequest::Cancel(cancel.watch_id));
-                    }
-                    Some(RequestUnion::ProgressRequest(_)) => handle.stream(stream, StreamRequest::Progress),
-                    None => {}
-                }
-            }
-            outbox.close();
-        });
-        std::future::ready(Ok(Response::new(messages)))
+        std::future::ready(Ok(Response::new(begin(&self.0, request.into_inner()))))
     }
+}
+
+/// The messages of a stream of requests. The stream is the client's: when it ends, so do its watches.
+pub(super) fn begin(served: &Served, mut requests: Streaming<Bytes>) -> Messages {
+    let Served { handle, shared } = served.clone();
+    let outbox = Outbox::default();
+    let stream = handle.open_stream(outbox.clone());
+    let messages = outbox.messages(stream, handle.clone());
+    shared.tasks.spawn_finite("watch requests", async move {
+        while let Some(Ok(raw)) = requests.next().await {
+            let Ok(asked) = decode::<pb::WatchRequest>(&raw) else { break };
+            match asked.request_union {
+                Some(RequestUnion::CreateRequest(create)) => handle.stream(stream, StreamRequest::Create(create)),
+                Some(RequestUnion::CancelRequest(cancel)) => {
+                    handle.stream(stream, StreamRequest::Cancel(cancel.watch_id));
+                }
+                Some(RequestUnion::ProgressRequest(_)) => handle.stream(stream, StreamRequest::Progress),
+                None => {}
+            }
+        }
+        outbox.close();
+    });
+    messages
 }
