@@ -11,6 +11,8 @@ use anyhow::{Result, bail};
 use crate::{repo, setup};
 
 mod binary;
+mod callgrind;
+mod growth;
 mod one_more;
 mod packet;
 mod record;
@@ -21,7 +23,7 @@ use record::Figure;
 /// Which benchmarks run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart, store
+    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart, store, growth
     name: Option<String>,
 }
 
@@ -32,7 +34,7 @@ struct Bench {
     run: fn() -> Result<Vec<Figure>>,
 }
 
-const BENCHES: [Bench; 8] = [
+const BENCHES: [Bench; 9] = [
     Bench { name: "packet", root: true, run: packet::run },
     Bench { name: "memory", root: false, run: || binary::run("statedb", "memory") },
     Bench { name: "list", root: false, run: || binary::run("reflector", "list") },
@@ -41,6 +43,7 @@ const BENCHES: [Bench; 8] = [
     Bench { name: "cni", root: true, run: || in_mesh("cni") },
     Bench { name: "restart", root: true, run: || in_mesh("restart") },
     Bench { name: "store", root: false, run: store::run },
+    Bench { name: "growth", root: false, run: growth::run },
 ];
 
 pub(crate) fn run(args: &Args) -> Result<()> {

@@ -9,6 +9,8 @@
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
 //! every request that waits, and the lock is free while it lasts. The edge turns bytes into requests and back.
 
+#[doc(hidden)]
+pub mod bare;
 mod config;
 mod core;
 mod disk;
