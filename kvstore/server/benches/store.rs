@@ -22,6 +22,8 @@ mod report;
 mod server;
 #[path = "store/soak.rs"]
 mod soak;
+#[path = "store/squeeze.rs"]
+mod squeeze;
 #[path = "store/unary.rs"]
 mod unary;
 #[path = "store/watch.rs"]

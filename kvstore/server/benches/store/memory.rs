@@ -1,4 +1,4 @@
-//! A million keys: memory after a compaction, and how soon a killed server answers again.
+//! A million keys: memory after a compaction, also when it is scarce, and how soon a killed server answers again.
 
 use anyhow::Result;
 use kvstore_server::pb::etcdserverpb as pb;
@@ -6,6 +6,7 @@ use kvstore_server::pb::etcdserverpb as pb;
 use crate::client::Client;
 use crate::report::compare;
 use crate::server::{Server, Side};
+use crate::squeeze::Cgroup;
 
 const KEYS: usize = 1_000_000;
 const VALUE: usize = 208;
@@ -18,6 +19,16 @@ pub(crate) fn run() -> Result<()> {
     }
     compare("1M keys (48 + 208 B): anonymous memory", "MB", Some(0.5), &anonymous)?;
     compare("1M keys: anonymous and file-backed memory", "MB", Some(0.5), &total)?;
+    if taken.0[4] > 0.0 {
+        compare(
+            "1M keys: what is left in a memory cgroup that is squeezed",
+            "MB",
+            Some(0.5),
+            &[(taken.0[4], taken.1[4])],
+        )?;
+    } else {
+        eprintln!("left out: what is left in a squeezed cgroup; it needs root and /sys/fs/cgroup/memory");
+    }
     compare("1M keys: killed to first linearizable read", "s", Some(0.5), &restart)?;
     compare("1M keys: CPU of the load and a compaction", "s", None, &load)
 }
@@ -28,8 +39,12 @@ pub(crate) fn keys(count: usize) -> impl Iterator<Item = Vec<u8>> {
     (0..count).map(move |n| format!("cilium/state/ip/v1/default/{:021}", n * 7_368_787 % count).into_bytes())
 }
 
-fn take(side: Side) -> Result<[f64; 4]> {
-    let server = Server::start(side)?;
+fn take(side: Side) -> Result<[f64; 5]> {
+    let cgroup = Cgroup::create();
+    let server = match &cgroup {
+        Some(cgroup) => Server::start_within(side, cgroup.members())?,
+        None => Server::start(side)?,
+    };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let client = Client::connect(&server.url()).await?;
@@ -44,6 +59,7 @@ fn take(side: Side) -> Result<[f64; 4]> {
     })?;
     let (anonymous, file) = server.memory()?;
     let cpu = server.cpu()?.as_secs_f64();
+    let left = cgroup.as_ref().map_or(Ok(0.0), Cgroup::squeeze)?;
     let (server, restart) = server.crash_and_restart()?;
     let all = runtime.block_on(async {
         let client = Client::connect(&server.url()).await?;
@@ -52,5 +68,6 @@ fn take(side: Side) -> Result<[f64; 4]> {
         anyhow::Ok(client.range(request).await?.count)
     })?;
     anyhow::ensure!(all == KEYS as i64, "{side:?} has {all} keys after its restart");
-    Ok([anonymous, anonymous + file, restart.as_secs_f64(), cpu])
+    drop(server);
+    Ok([anonymous, anonymous + file, restart.as_secs_f64(), cpu, left])
 }

@@ -23,6 +23,7 @@ pub(crate) struct Server {
     pub(crate) port: u16,
     side: Side,
     dir: TempDir,
+    cgroup: Option<PathBuf>,
 }
 
 /// Hundredths of a second, as the kernel counts.
@@ -33,22 +34,32 @@ const TICK: Duration = Duration::from_millis(10);
 impl Server {
     pub(crate) fn start(side: Side) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
-        Self::start_in(side, dir)
+        Self::start_in(side, dir, None)
     }
 
-    fn start_in(side: Side, dir: TempDir) -> Result<Self> {
+    /// A server that writes its number to this file before it begins.
+    pub(crate) fn start_within(side: Side, cgroup: PathBuf) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
+        Self::start_in(side, dir, Some(cgroup))
+    }
+
+    fn start_in(side: Side, dir: TempDir, cgroup: Option<PathBuf>) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let peer_port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let url = format!("http://127.0.0.1:{port}");
         let peer = format!("http://127.0.0.1:{peer_port}");
-        let mut command = match side {
-            Side::Etcd => Command::new(binary("CAUSEWAY_BENCH_ETCD")?),
-            Side::Ours => {
-                let mut command = Command::new(binary("CAUSEWAY_BENCH_CAUSEWAY")?);
-                command.args(["kvstore", "serve"]);
-                command
+        let program = binary(if side == Side::Etcd { "CAUSEWAY_BENCH_ETCD" } else { "CAUSEWAY_BENCH_CAUSEWAY" })?;
+        let mut command = match &cgroup {
+            None => Command::new(program),
+            Some(members) => {
+                let mut shell = Command::new("sh");
+                shell.args(["-c", "echo $$ > \"$0\" && exec \"$@\""]).arg(members).arg(program);
+                shell
             }
         };
+        if side == Side::Ours {
+            command.args(["kvstore", "serve"]);
+        }
         command
             .args(["--name=bench", "--initial-cluster-token=bench", "--quota-backend-bytes=8589934592"])
             .arg(format!("--data-dir={}", dir.path().join("data").display()))
@@ -60,7 +71,7 @@ impl Server {
             .stdout(Stdio::null())
             .stderr(Stdio::null());
         let child = command.spawn().with_context(|| format!("start {side:?}"))?;
-        let mut server = Self { child, port, side, dir };
+        let mut server = Self { child, port, side, dir, cgroup };
         server.wait()?;
         Ok(server)
     }
@@ -77,7 +88,7 @@ impl Server {
         let side = this.side;
         let dir = std::mem::replace(&mut this.dir, tempfile::tempdir()?);
         let began = Instant::now();
-        let server = Self::start_in(side, dir)?;
+        let server = Self::start_in(side, dir, this.cgroup.take())?;
         Ok((server, began.elapsed()))
     }
 
