@@ -9,6 +9,7 @@
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
 //! every request that waits, and the lock is free while it lasts. The edge turns bytes into requests and back.
 
+mod audit;
 mod config;
 mod core;
 mod disk;
@@ -16,13 +17,16 @@ mod driver;
 mod edge;
 mod identity;
 mod metrics;
+mod passwords;
 pub mod pb;
 mod server;
 pub mod snapshot;
 mod status;
+mod tokens;
 
 pub use config::Config;
 pub use driver::{AutoCompaction, RecoverError, Stopped};
 pub use edge::ListenError;
 pub use server::{Server, StartError};
 pub use status::ETCD_VERSION;
+pub use tokens::TokenError;

@@ -7,7 +7,14 @@ use std::{
 
 use runtime::Tasks;
 
-use crate::{core::Core, metrics::Metrics, pb::etcdserverpb::Member};
+use crate::{
+    audit::Refusals,
+    core::Core,
+    metrics::Metrics,
+    passwords::{self, Passwords},
+    pb::etcdserverpb::Member,
+    tokens::{self, Tokens},
+};
 
 /// The version of etcd whose API this is: clients choose by it what they may ask.
 pub const ETCD_VERSION: &str = "3.6.16";
@@ -22,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) member: Member,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    pub(crate) refusals: Refusals,
 }
 
 // === impl Shared ===
@@ -35,7 +45,15 @@ impl Shared {
             member,
             metrics: Metrics::new(),
             tasks,
+            tokens: tokens::simple(),
+            passwords: Passwords::new(passwords::DEFAULT_COST),
+            refusals: Refusals::default(),
         }
+    }
+
+    /// With other tokens and passwords than etcd's defaults.
+    pub(crate) fn with(self, tokens: Tokens, passwords: Passwords) -> Self {
+        Self { tokens, passwords, ..self }
     }
 
     pub(crate) fn has_leader(&self) -> bool {
