@@ -3,6 +3,7 @@
 mod durability;
 mod expiry;
 mod memory;
+mod permissions;
 mod watching;
 
 use std::time::{Duration, Instant};
