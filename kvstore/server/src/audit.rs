@@ -36,10 +36,12 @@ impl Default for Refusals {
 impl Refusals {
     /// A request that was not for the one who made it.
     pub(crate) fn refused(&self, caller: &Caller, what: &str, failure: Failure) {
-        let denied = matches!(
-            failure,
-            Failure::PermissionDenied | Failure::InvalidAuthToken | Failure::UserEmpty | Failure::UserNotFound
-        );
+        let denied = match failure {
+            Failure::PermissionDenied | Failure::InvalidAuthToken | Failure::UserEmpty => true,
+            // Of a user whom a request is about it says nothing.
+            Failure::UserNotFound => !what.starts_with("Auth/User"),
+            _ => false,
+        };
         if denied && self.has_room() {
             let who = caller.name().unwrap_or_default();
             tracing::warn!(target: "audit", who, what, reason = %failure, "refused");

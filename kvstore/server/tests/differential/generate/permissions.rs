@@ -39,14 +39,14 @@ impl Generator {
             self.push(Op::Login { user: ROOT, password: RIGHT });
         }
         match self.rng.random_range(0..100) {
-            0..30 => self.turn(),
-            30..55 => self.change(),
-            55..62 => self.login(),
-            62..72 => self.range_op(),
-            72..82 => self.put_op(),
-            82..86 => self.delete_op(),
-            86..93 => self.txn_op(),
-            93..98 => self.lease_op(),
+            0..8 => self.turn(),
+            8..22 => self.change(),
+            22..26 => self.login(),
+            26..42 => self.range_op(),
+            42..58 => self.put_op(),
+            58..66 => self.delete_op(),
+            66..82 => self.txn_op(),
+            82..96 => self.lease_op(),
             _ => self.guarded_op(),
         }
     }
@@ -67,6 +67,11 @@ impl Generator {
             2..8 => Guise::U(ROOT),
             _ => Guise::U(self.rng.random_range(1..4)),
         };
+        if let Guise::U(user) = guise
+            && self.chance(40)
+        {
+            self.push(Op::Login { user, password: RIGHT });
+        }
         self.push(Op::As(guise));
     }
 
@@ -92,7 +97,7 @@ impl Generator {
             24..28 => Op::UserGet { user },
             28..31 => Op::UserList,
             31..35 => Op::UserDelete { user },
-            35..41 => Op::UserPassword { user, password: if self.chance(80) { RIGHT } else { 1 } },
+            35..41 => Op::UserPassword { user, password: if user == ROOT || self.chance(80) { RIGHT } else { 1 } },
             41..55 => Op::UserGrant { user, role },
             55..60 => Op::UserRevoke { user, role },
             60..68 => Op::RoleAdd { role },
