@@ -6,10 +6,23 @@ use std::{
     time::Instant,
 };
 
-use crate::core::{Audit, Caller, Failure};
+use crate::{
+    core::{Audit, Caller, Failure},
+    status::Shared,
+};
 
 /// Lines about refusals in a second: one who is refused a thousand times must not fill the disk with it.
 const LINES_A_SECOND: u64 = 20;
+
+/// What the core has to tell.
+pub(crate) fn record(shared: &Shared, audit: &Audit) {
+    match audit {
+        Audit::Changed { who, what, target, revision } => {
+            tracing::info!(target: "audit", who, what = ?what, target, revision, "permissions changed");
+        }
+        Audit::Refused { caller, failure } => shared.refused(caller, "Watch", *failure),
+    }
+}
 
 /// Bounds the lines about refusals.
 #[derive(Debug)]
@@ -17,12 +30,6 @@ pub(crate) struct Refusals {
     began: Instant,
     second: AtomicU64,
     lines: AtomicU64,
-}
-
-/// A change that was made.
-pub(crate) fn changed(audit: &Audit) {
-    let Audit { who, what, target, revision } = audit;
-    tracing::info!(target: "audit", who, what = ?what, target, revision, "permissions changed");
 }
 
 // === impl Refusals ===
@@ -34,8 +41,8 @@ impl Default for Refusals {
 }
 
 impl Refusals {
-    /// A request that was not for the one who made it.
-    pub(crate) fn refused(&self, caller: &Caller, what: &str, failure: Failure) {
+    /// A request that was not for the one who made it; false if it was refused for something else.
+    pub(crate) fn refused(&self, caller: &Caller, what: &str, failure: Failure) -> bool {
         let denied = match failure {
             Failure::PermissionDenied | Failure::InvalidAuthToken | Failure::UserEmpty => true,
             // Of a user whom a request is about it says nothing.
@@ -46,6 +53,7 @@ impl Refusals {
             let who = caller.name().unwrap_or_default();
             tracing::warn!(target: "audit", who, what, reason = %failure, "refused");
         }
+        denied
     }
 
     /// A user and a password that did not match.

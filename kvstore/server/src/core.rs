@@ -75,14 +75,13 @@ struct Pending {
     physical: bool,
 }
 
-/// A change of users or roles that was made just now, for whoever keeps a record of them.
+/// What happened just now, for whoever keeps a record of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Audit {
-    pub(crate) who: String,
-    pub(crate) what: entry::Kind,
-    pub(crate) target: String,
-    /// Of the permissions, after it.
-    pub(crate) revision: u64,
+pub(crate) enum Audit {
+    /// Users or roles changed; the revision is that of the permissions afterwards.
+    Changed { who: String, what: entry::Kind, target: String, revision: u64 },
+    /// A watch was not for the one who wanted it: nobody else sees that, for its stream goes on.
+    Refused { caller: Caller, failure: Failure },
 }
 
 /// Long work, and the revision of the permissions at which it was let begin.
@@ -195,6 +194,9 @@ impl Core {
             StreamRequest::Open => self.hub.open(now, stream),
             StreamRequest::Create(create, caller) => {
                 let permitted = self.permit_watch(&caller, &watch::span(&create));
+                if let Err(failure) = permitted {
+                    self.audits.push(Audit::Refused { caller: caller.clone(), failure });
+                }
                 self.hub.create(stream, &create, (caller, permitted), header);
             }
             StreamRequest::Cancel(id) => self.hub.cancel(stream, id, header),

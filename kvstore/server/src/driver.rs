@@ -116,7 +116,7 @@ impl Driver {
             let audits = front.core.take_audits();
             // Those who wait for the lock come first, if this goes on.
             MutexGuard::unlock_fair(front);
-            audits.iter().for_each(audit::changed);
+            audits.iter().for_each(|audit| audit::record(&self.shared, audit));
             deliveries.send();
             self.shared.metrics.sent(messages);
         }

@@ -8,6 +8,9 @@
 //! ```
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
 //! every request that waits, and the lock is free while it lasts. The edge turns bytes into requests and back.
+//!
+//! Who asks is the edge's to say, from a token or a certificate; what each may is part of the state, and is asked when a
+//! request comes and again when it is applied.
 
 mod audit;
 mod config;

@@ -9,7 +9,7 @@ use runtime::Tasks;
 
 use crate::{
     audit::Refusals,
-    core::Core,
+    core::{Caller, Core, Failure},
     metrics::Metrics,
     passwords::{self, Passwords},
     pb::etcdserverpb::Member,
@@ -31,7 +31,7 @@ pub(crate) struct Shared {
     pub(crate) tasks: Tasks,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
-    pub(crate) refusals: Refusals,
+    refusals: Refusals,
 }
 
 // === impl Shared ===
@@ -54,6 +54,19 @@ impl Shared {
     /// With other tokens and passwords than etcd's defaults.
     pub(crate) fn with(self, tokens: Tokens, passwords: Passwords) -> Self {
         Self { tokens, passwords, ..self }
+    }
+
+    /// A request was refused; recorded if that was for who asked.
+    pub(crate) fn refused(&self, caller: &Caller, what: &str, failure: Failure) {
+        if self.refusals.refused(caller, what, failure) {
+            self.metrics.refused();
+        }
+    }
+
+    /// A password was not the user's.
+    pub(crate) fn not_authenticated(&self, user: &str, failure: Failure) {
+        self.refusals.not_authenticated(user, failure);
+        self.metrics.refused();
     }
 
     pub(crate) fn has_leader(&self) -> bool {

@@ -153,7 +153,7 @@ impl Core {
         if !done {
             return;
         }
-        self.audits.push(Audit {
+        self.audits.push(Audit::Changed {
             who: by.name().to_owned(),
             what: change.kind(),
             target: change.target(),

@@ -9,6 +9,7 @@ use tonic::Status;
 use super::{
     Served,
     grpc::{decode, status},
+    unary::recorded,
 };
 use crate::{
     core::{
@@ -89,11 +90,7 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::RoleGrantPermission => write(AuthWrite::RoleGrantPermission(decode(&raw)?)),
         Method::RoleRevokePermission => write(AuthWrite::RoleRevokePermission(decode(&raw)?)),
     };
-    let asked_by = caller.clone();
-    served.handle.ask(caller, ask?).await.map_err(|failure| {
-        served.shared.refusals.refused(&asked_by, &format!("Auth/{method:?}"), failure);
-        status(failure)
-    })
+    recorded(served, caller, || format!("Auth/{method:?}"), ask?).await
 }
 
 /// The hash goes in the password's place.
@@ -121,7 +118,7 @@ async fn authenticate(served: &Served, asked: pb::AuthenticateRequest) -> Result
     let pb::AuthenticateRequest { name, password } = asked;
     let refused = |failure| {
         if failure != Failure::AuthNotEnabled {
-            served.shared.refusals.not_authenticated(&name, failure);
+            served.shared.not_authenticated(&name, failure);
         }
         status(failure)
     };
@@ -130,7 +127,7 @@ async fn authenticate(served: &Served, asked: pb::AuthenticateRequest) -> Result
     let credential = Credential::decode(answer).map_err(|error| Status::internal(error.to_string()))?;
     let hash = credential.password_hash.clone();
     let (shared, user) = (served.shared.clone(), name.clone());
-    let record = move || shared.refusals.not_authenticated(&user, Failure::AuthFailed);
+    let record = move || shared.not_authenticated(&user, Failure::AuthFailed);
     if !served.shared.passwords.is(password, hash, record).await.map_err(status)? {
         return Err(status(Failure::AuthFailed));
     }

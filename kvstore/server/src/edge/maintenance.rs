@@ -10,7 +10,7 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{Served, grpc::status};
+use super::{Served, grpc::status, unary::recorded};
 use crate::{
     core::{Caller, Failure, Request as Ask, auth::Need},
     pb::etcdserverpb as pb,
@@ -21,8 +21,8 @@ const PARTS: usize = 4;
 
 pub(super) struct Snapshotting(pub(super) Served, pub(super) Caller);
 
-async fn header(served: &Served, caller: Caller, need: Need) -> Result<Option<pb::ResponseHeader>, Status> {
-    let answer = served.handle.ask(caller, Ask::Header(need)).await.map_err(status)?;
+async fn header(served: &Served, caller: Caller, what: &str, need: Need) -> Result<Option<pb::ResponseHeader>, Status> {
+    let answer = recorded(served, caller, || what.to_owned(), Ask::Header(need)).await?;
     header_of(&answer)
 }
 
@@ -34,9 +34,9 @@ fn header_of(answer: &Bytes) -> Result<Option<pb::ResponseHeader>, Status> {
 /// A linearizable list waits until everything acknowledged before is applied.
 pub(super) async fn members(served: &Served, caller: Caller, request: pb::MemberListRequest) -> Result<Bytes, Status> {
     let header = if request.linearizable {
-        header_of(&served.handle.ask(caller, Ask::Barrier(Need::User)).await.map_err(status)?)?
+        header_of(&recorded(served, caller, || "MemberList".to_owned(), Ask::Barrier(Need::User)).await?)?
     } else {
-        header(served, caller, Need::User).await?
+        header(served, caller, "MemberList", Need::User).await?
     };
     let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
     let members = vec![served.shared.member.clone()];
@@ -52,7 +52,7 @@ pub(super) fn defragment() -> Bytes {
 
 /// Of everything at the current revision.
 pub(super) async fn hash(served: &Served, caller: Caller) -> Result<Bytes, Status> {
-    let answer = served.handle.ask(caller, Ask::HashKv { revision: 0 }).await.map_err(status)?;
+    let answer = recorded(served, caller, || "Hash".to_owned(), Ask::HashKv { revision: 0 }).await?;
     let hash = pb::HashKvResponse::decode(answer).map_err(|error| Status::internal(error.to_string()))?;
     Ok(pb::HashResponse { header: hash.header, hash: hash.hash }.encode_to_vec().into())
 }
@@ -70,7 +70,7 @@ impl tower_service::Service<Request<Bytes>> for Snapshotting {
         let (served, caller) = (self.0.clone(), self.1.clone());
         Box::pin(async move {
             // Users and their passwords are in it.
-            let header = header(&served, caller, Need::Root).await?;
+            let header = header(&served, caller, "Snapshot", Need::Root).await?;
             let (sender, parts) = tokio::sync::mpsc::channel(PARTS);
             served.handle.snapshot(sender);
             let version = crate::status::ETCD_VERSION.to_owned();

@@ -140,12 +140,7 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::Auth(method) => return Box::pin(auth::ask(served, caller, method, raw)).await,
         Method::Health => return health::check(served, &decode(&raw)?),
     };
-    // Only who is somebody can be refused something.
-    let asked_by = caller.clone();
-    let answer = served.handle.ask(caller, ask).await.map_err(|failure| {
-        served.shared.refusals.refused(&asked_by, &format!("{method:?}"), failure);
-        status(failure)
-    })?;
+    let answer = recorded(served, caller, || format!("{method:?}"), ask).await?;
     // What one member cannot do is for root to hear.
     match method {
         Method::Defragment => Ok(maintenance::defragment()),
@@ -154,6 +149,20 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::Downgrade => Err(status(Failure::NotBuilt)),
         _ => Ok(answer),
     }
+}
+
+/// Asks, and keeps a record of what was refused for who asked.
+pub(super) async fn recorded(
+    served: &Served,
+    caller: Caller,
+    what: impl FnOnce() -> String,
+    ask: Ask,
+) -> Result<Bytes, Status> {
+    let asked_by = caller.clone();
+    served.handle.ask(caller, ask).await.map_err(|failure| {
+        served.shared.refused(&asked_by, &what(), failure);
+        status(failure)
+    })
 }
 
 /// Messages nest up to a bound, about 48 transactions deep. etcd's bound is the number of operations: so is our refusal.
@@ -183,10 +192,11 @@ impl tower_service::Service<Request<Streaming<Bytes>>> for KeepingAlive {
         let (served, token) = (self.0.clone(), self.1.clone());
         let answers = request.into_inner().then(move |raw| {
             // A token may be over by the next message.
-            let (handle, caller) = (served.handle.clone(), served.caller(token.as_ref()));
+            let (served, caller) = (served.clone(), served.caller(token.as_ref()));
             async move {
                 let asked: pb::LeaseKeepAliveRequest = decode(&raw?)?;
-                handle.ask(caller, Ask::LeaseKeepAlive(asked.id)).await.map_err(status)
+                let ask = Ask::LeaseKeepAlive(asked.id);
+                recorded(&served, caller, || "LeaseKeepAlive".to_owned(), ask).await
             }
         });
         std::future::ready(Ok(Response::new(Box::pin(answers))))

@@ -260,7 +260,7 @@ fn each_change_is_recorded_once_and_without_passwords() {
     assert_eq!(
         shown,
         [
-            r#"Audit { who: "root", what: RoleGrantPermission, target: "role \"own\", READWRITE [a, \\x00)", revision: 8 }"#
+            r#"Changed { who: "root", what: RoleGrantPermission, target: "role \"own\", READWRITE [a, \\x00)", revision: 8 }"#
         ]
     );
 }
