@@ -46,22 +46,40 @@ impl Store {
     }
 
     fn at(url: String, data: &Path, flags: &[&str]) -> Self {
-        let binaries = Binaries::beside_us().unwrap();
-        let child = Command::new(binaries.causeway)
-            .args(["kvstore", "serve", &format!("--listen-client-urls={url}")])
-            .arg(format!("--data-dir={}", data.display()))
-            .args(flags)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        let store = Self { child, url };
+        let store = Self::spawn(url, data, flags);
         let began = Instant::now();
         while !store.try_run(&["endpoint", "health"]).status.success() {
             assert!(began.elapsed() < Duration::from_secs(20), "the store does not answer");
             std::thread::sleep(Duration::from_millis(20));
         }
         store
+    }
+
+    /// One that asks who this is, and so tells nobody how it is.
+    fn serving(url: String, data: &Path, flags: &[&str]) -> Self {
+        let store = Self::spawn(url, data, flags);
+        let address = store.url.trim_start_matches("http://").to_owned();
+        let began = Instant::now();
+        while std::net::TcpStream::connect(&address).is_err() {
+            assert!(began.elapsed() < Duration::from_secs(20), "nobody listens");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        store
+    }
+
+    fn spawn(url: String, data: &Path, flags: &[&str]) -> Self {
+        let binaries = Binaries::beside_us().unwrap();
+        let log = data.with_extension("log");
+        let log = std::fs::OpenOptions::new().create(true).append(true).open(log).unwrap();
+        let child = Command::new(binaries.causeway)
+            .args(["kvstore", "serve", &format!("--listen-client-urls={url}")])
+            .arg(format!("--data-dir={}", data.display()))
+            .args(flags)
+            .stdout(log.try_clone().unwrap())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        Self { child, url }
     }
 
     fn try_run(&self, words: &[&str]) -> Output {
@@ -219,6 +237,78 @@ fn a_data_directory_serves_one_store_and_a_unix_socket_serves_too() {
     assert!(second.contains(data.to_str().unwrap()), "{second}");
     child.kill().unwrap();
     child.wait().unwrap();
+}
+
+/// A store with users, by our own commands: root's and alice's passwords, what alice may, and what outlives a crash and a
+/// restore from a snapshot.
+#[test]
+fn users_may_what_they_were_granted_and_outlive_the_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name);
+    let quick = ["--bcrypt-cost=4"];
+    let store = Store::start(&path("data"), &quick);
+    assert!(store.run(&["auth", "status"]).starts_with("Authentication Status: false\nAuthRevision: 1\n"));
+    assert_eq!(store.run(&["user", "add", "root", "--new-user-password=geheim"]), "User root created\n");
+    assert_eq!(store.run(&["user", "add", "alice:geheim2"]), "User alice created\n");
+    store.run(&["user", "add", "remote", "--no-password"]);
+    store.run(&["role", "add", "own"]);
+    assert_eq!(store.run(&["role", "grant-permission", "own", "readwrite", "k/", "--prefix"]), "Role own updated\n");
+    assert_eq!(store.run(&["user", "grant-role", "alice", "own"]), "Role own is granted to user alice\n");
+    assert_eq!(store.run(&["auth", "enable"]), "Authentication Enabled\n");
+
+    let refused = |store: &Store, words: &[&str]| {
+        let output = store.try_run(words);
+        assert!(!output.status.success(), "{words:?} succeeded");
+        String::from_utf8_lossy(&output.stderr).into_owned()
+    };
+    let check = |store: &Store| {
+        store.run(&["--user=alice:geheim2", "set", "--key=k/1", "--value=v"]);
+        assert_eq!(store.run(&["--user=alice:geheim2", "get", "k/1"]), "k/1 => v\n");
+        assert!(refused(store, &["--user=alice:geheim2", "get", "j"]).contains("permission denied"));
+        assert!(refused(store, &["--user=alice:b", "get", "k/1"]).contains("authentication failed"));
+        assert!(refused(store, &["get", "k/1"]).contains("user name is empty"));
+        assert!(refused(store, &["--user=alice:geheim2", "user", "list"]).contains("permission denied"));
+        assert_eq!(store.run(&["--user=root", "--password=geheim", "user", "list"]), "alice\nremote\nroot\n");
+        let shown = "User: alice\n\nRole own\nKV Read:\n\t[k/, k0) (prefix k/)\nKV Write:\n\t[k/, k0) (prefix k/)\n";
+        assert_eq!(store.run(&["--user=root:geheim", "user", "get", "alice", "--detail"]), shown);
+    };
+    check(&store);
+    assert!(
+        refused(&store, &["--user=alice:geheim2", "snapshot", "save", path("no").to_str().unwrap()]).contains("denied")
+    );
+    let file = path("snapshot");
+    store.run(&["--user=root:geheim", "snapshot", "save", file.to_str().unwrap()]);
+    // It is killed the hard way.
+    let url = store.url.clone();
+    drop(store);
+    let store = Store::serving(url, &path("data"), &quick);
+    check(&store);
+    drop(store);
+    let restored = path("restored");
+    told(&["kvstore", "snapshot", "restore", file.to_str().unwrap(), &format!("--data-dir={}", restored.display())]);
+    let store = Store::serving(free_url(), &restored, &quick);
+    check(&store);
+    assert_eq!(store.run(&["--user=root:geheim", "auth", "disable"]), "Authentication Disabled\n");
+    assert_eq!(store.run(&["get", "k/1"]), "k/1 => v\n");
+    let log = std::fs::read_to_string(path("data.log")).unwrap();
+    for line in [
+        r#"subsys=audit who="" what=UserAdd target="user \"alice\"""#,
+        r#"subsys=audit who=alice what=Range reason="etcdserver: permission denied""#,
+        r#"subsys=audit who=alice what=Authenticate reason="etcdserver: authentication failed"#,
+        r#"subsys=audit who=alice what=Auth/UserList reason="etcdserver: permission denied""#,
+        r#"subsys=audit who="" what=Range reason="etcdserver: user name is empty""#,
+        r#"subsys=audit who=alice what=Snapshot reason="etcdserver: permission denied""#,
+    ] {
+        assert!(log.contains(line), "no line with {line} in:\n{log}");
+    }
+    assert!(!log.contains("geheim") && !log.contains("$2b$"), "a password or a hash is in the log:\n{log}");
+    let bad = |text: &str| {
+        let data = format!("--data-dir={}", path("bad").display());
+        self::refused(&["kvstore", "serve", &data, &format!("--auth-token={text}")])
+    };
+    assert!(bad("basic").contains("--auth-token \"basic\" is neither simple nor jwt"), "{}", bad("basic"));
+    assert!(bad("jwt,sign-method=RS256").contains("RS256 needs priv-key"), "{}", bad("jwt,sign-method=RS256"));
+    assert!(!path("bad").exists(), "something was written");
 }
 
 /// What is full says so, takes no more, and lets room be made.

@@ -8,9 +8,13 @@ use kvstore::{Backend, Event, KeyValue, Range};
 
 use crate::output::print;
 
+mod auth;
 mod operate;
+mod password;
+mod role;
 pub(crate) mod serve;
 mod snapshot;
+mod user;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -20,6 +24,8 @@ pub(crate) struct Args {
     /// etcd.address=URL or etcd.config=FILE
     #[arg(long, global = true, env = "CAUSEWAY_KVSTORE_OPT", default_value = "etcd.address=http://127.0.0.1:2379")]
     kvstore_opt: String,
+    #[command(flatten)]
+    login: password::Login,
     #[command(subcommand)]
     command: Command,
 }
@@ -82,6 +88,15 @@ enum Command {
     /// Copies of a store
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// Users of the store
+    #[command(subcommand)]
+    User(user::Command),
+    /// What users may
+    #[command(subcommand)]
+    Role(role::Command),
+    /// Whether the store asks who its clients are
+    #[command(subcommand)]
+    Auth(auth::Command),
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -95,13 +110,20 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         command => command,
     };
-    let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let options = kvstore::Options { user: args.login.user()?, ..kvstore::Options::parse(&args.kvstore_opt)? };
     let at = format!("use the store at {} (--kvstore-opt chooses another)", args.kvstore_opt);
     let done = match command {
         Command::Get { .. } | Command::Set { .. } | Command::Delete { .. } | Command::Watch { .. } => {
             execute(command, options.connect().await?).await
         }
-        command => operate(command, kvstore::etcd_client(&options.etcd_config()?).await?).await,
+        command => {
+            let config = options.etcd_config()?;
+            let client = kvstore::etcd_client(&config).await?;
+            match command {
+                Command::Auth(command) => auth::run(client, &command, &config).await,
+                command => operate(command, client).await,
+            }
+        }
     };
     done.context(at)
 }
@@ -116,6 +138,8 @@ async fn operate(command: Command, client: etcd_client::Client) -> Result<ExitCo
         Command::Lease(command) => operate::lease(client, command).await,
         Command::Endpoint(command) => operate::endpoint(client, &command).await,
         Command::Snapshot(snapshot::Command::Save { file }) => snapshot::save(client, file).await,
+        Command::User(command) => user::run(client, command).await,
+        Command::Role(command) => role::run(client, command).await,
         other => unreachable!("{} is taken elsewhere", other.name()),
     }
 }
@@ -179,6 +203,9 @@ impl Command {
             Self::Lease(_) => "lease",
             Self::Endpoint(_) => "endpoint",
             Self::Snapshot(_) => "snapshot",
+            Self::User(_) => "user",
+            Self::Role(_) => "role",
+            Self::Auth(_) => "auth",
         }
     }
 }

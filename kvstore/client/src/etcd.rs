@@ -4,6 +4,7 @@
 //! it is made. With `pin_cluster`, answers of another cluster than the first are refused: several
 //! independent etcds may stand behind one address.
 
+mod auth_status;
 mod convert;
 mod handshake;
 mod watch;
@@ -21,6 +22,8 @@ use etcd_client::{
     Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, PutOptions, WatchClient, WatchOptions,
 };
 use parking_lot::Mutex;
+
+pub use auth_status::{AuthStatus, auth_status};
 
 use crate::{
     Backend, Cause, ConfigError, Error, EtcdConfig, Header, LeaseGrant, LeaseId, Operation, Pending, Range,

@@ -45,7 +45,7 @@ pub use core::{
     watchdog::HeartbeatWatchdog,
 };
 pub use error::{Cause, Error, Operation, chain};
-pub use etcd::{ConnectError, Etcd, client as etcd_client};
+pub use etcd::{AuthStatus, ConnectError, Etcd, auth_status, client as etcd_client};
 pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
 pub use list_watch::{Follower, follow};
 pub use locks::{LockError, LockGuard, Locks};

@@ -23,6 +23,8 @@ pub struct Options {
     pub keep_alive_time: Option<Duration>,
     /// `etcd.keepaliveTimeout`: how long a probe may stay without an answer.
     pub keep_alive_timeout: Option<Duration>,
+    /// Name and password, before those of the file; not one of the pairs, for a password may hold a comma.
+    pub user: Option<(String, String)>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -108,7 +110,11 @@ impl Options {
             (None, None) => return Err(OptionsError::Nowhere),
             (Some(_), Some(_)) => return Err(OptionsError::Where),
         };
-        Ok(self.with_keep_alive(config))
+        let mut config = self.with_keep_alive(config);
+        if let Some((name, password)) = self.user.clone() {
+            (config.username, config.password) = (Some(name), Some(password));
+        }
+        Ok(config)
     }
 
     /// Whether the store could be connected to, as far as that can be said without asking it: for a process that

@@ -7,7 +7,7 @@ use prost::Message;
 
 use crate::{
     core::{
-        Answer, Core, Limits, Request, StreamId, StreamRequest, Token, consensus::Consensus, raft_log::RaftLog,
+        Answer, Caller, Core, Limits, Request, StreamId, StreamRequest, Token, consensus::Consensus, raft_log::RaftLog,
         state::State,
     },
     pb::etcdserverpb as pb,
@@ -58,7 +58,7 @@ impl Bare {
 
     /// Watches all that a request names, from now on.
     pub fn watch(&mut self, create: pb::WatchCreateRequest) {
-        self.core.handle_stream(self.now, STREAM, StreamRequest::Create(create));
+        self.core.handle_stream(self.now, STREAM, StreamRequest::Create(create, Caller::default()));
         self.settle();
     }
 
@@ -70,7 +70,7 @@ impl Bare {
     fn ask(&mut self, request: Request) -> Answer {
         let token = Token(self.next);
         self.next += 1;
-        self.core.handle_request(self.now, token, request);
+        self.core.handle_request(self.now, token, Caller::default(), request);
         self.settle();
         self.core.take_answer(token).unwrap_or(Err(crate::core::Failure::Stopped))
     }

@@ -34,6 +34,12 @@ pub struct Config {
     /// Of one segment of the log; when there are a few, the state is written out and the log begins anew. Small ones are
     /// for tests.
     pub wal_segment_bytes: u64,
+    /// How users' tokens are made: `simple`, or `jwt,sign-method=...,priv-key=...`.
+    pub auth_token: String,
+    /// How long a simple token lives after it was used.
+    pub auth_token_ttl: Duration,
+    /// How long a password's hash takes: each step doubles it.
+    pub bcrypt_cost: u32,
     /// Threads that serve clients, beside the one that writes.
     pub workers: usize,
 }
@@ -54,6 +60,9 @@ impl Default for Config {
             auto_compaction: AutoCompaction::Off,
             unsafe_no_fsync: false,
             wal_segment_bytes: WalOptions::default().segment_bytes,
+            auth_token: "simple".to_owned(),
+            auth_token_ttl: Duration::from_secs(300),
+            bcrypt_cost: crate::passwords::DEFAULT_COST,
             workers: std::thread::available_parallelism().map_or(2, usize::from).min(8),
         }
     }

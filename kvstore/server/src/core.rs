@@ -8,6 +8,7 @@
 //! Nothing is applied before it is written. Long work (large ranges, hashes, compaction, watches that lag) goes in
 //! slices, one a turn.
 
+pub(crate) mod auth;
 pub(crate) mod checkpoint;
 pub(crate) mod consensus;
 mod encode;
@@ -33,6 +34,7 @@ use std::{
 
 use bytes::Bytes;
 
+use auth::By;
 use checkpoint::Checkpointer;
 use consensus::Consensus;
 use entry::Entry;
@@ -40,6 +42,7 @@ use hash::HashJob;
 use state::{RangeJob, State, Write};
 use watch::Hub;
 
+pub(crate) use auth::{Caller, Proof};
 pub(crate) use encode::varint;
 pub(crate) use failure::Failure;
 pub(crate) use request::{Read, Request, StreamRequest};
@@ -67,8 +70,25 @@ const MAX_PENDING: usize = 5_000;
 /// A request that waits for its entry to be applied.
 struct Pending {
     token: Option<Token>,
+    by: By,
     write: Write,
     physical: bool,
+}
+
+/// What happened just now, for whoever keeps a record of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Audit {
+    /// Users or roles changed; the revision is that of the permissions afterwards.
+    Changed { who: String, what: entry::Kind, target: String, revision: u64 },
+    /// A watch was not for the one who wanted it: nobody else sees that, for its stream goes on.
+    Refused { caller: Caller, failure: Failure },
+}
+
+/// Long work, and the revision of the permissions at which it was let begin.
+struct Work {
+    token: Token,
+    permitted_at: Option<u64>,
+    job: Job,
 }
 
 enum Job {
@@ -86,15 +106,16 @@ pub(crate) struct Core {
     next_own: u64,
     pending: HashMap<u64, Pending>,
     /// Reads that came after the last read index was asked for, and those that wait for its answer.
-    reads: Vec<(Token, Read)>,
-    asked: Vec<(Token, Read)>,
-    jobs: VecDeque<(Token, Job)>,
+    reads: Vec<(Token, Caller, Read)>,
+    asked: Vec<(Token, Caller, Read)>,
+    jobs: VecDeque<Work>,
     /// Compactions that are answered when nothing is left to free.
     sweeping: Vec<(Token, Bytes)>,
     checkpointer: Option<Checkpointer>,
     /// An alarm is on its way through the log.
     space_alarmed: bool,
     answers: Vec<(Token, Answer)>,
+    audits: Vec<Audit>,
     stopped: Option<String>,
 }
 
@@ -118,6 +139,7 @@ impl Core {
             checkpointer: None,
             space_alarmed: false,
             answers: Vec::new(),
+            audits: Vec::new(),
             stopped: None,
         }
     }
@@ -147,6 +169,10 @@ impl Core {
         std::mem::take(&mut self.answers)
     }
 
+    pub(crate) fn take_audits(&mut self) -> Vec<Audit> {
+        std::mem::take(&mut self.audits)
+    }
+
     pub(crate) fn take_outgoing(&mut self) -> Vec<Outgoing> {
         self.hub.take_outgoing()
     }
@@ -166,7 +192,13 @@ impl Core {
         let header = self.header();
         match request {
             StreamRequest::Open => self.hub.open(now, stream),
-            StreamRequest::Create(create) => self.hub.create(stream, &create, header),
+            StreamRequest::Create(create, caller) => {
+                let permitted = self.permit_watch(&caller, &watch::span(&create));
+                if let Err(failure) = permitted {
+                    self.audits.push(Audit::Refused { caller: caller.clone(), failure });
+                }
+                self.hub.create(stream, &create, (caller, permitted), header);
+            }
             StreamRequest::Cancel(id) => self.hub.cancel(stream, id, header),
             StreamRequest::Progress => self.hub.ask_progress(stream, header),
             StreamRequest::Full => self.hub.set_full(stream),
@@ -230,6 +262,11 @@ impl Core {
         self.state.header(self.consensus.term())
     }
 
+    fn permit_watch(&self, caller: &Caller, span: &span::Span) -> Result<(), Failure> {
+        let by = self.state.auth.identify(caller)?;
+        self.state.auth.permit_keys(&by, auth::Access::Read, span)
+    }
+
     fn answer(&mut self, token: Token, answer: Answer) {
         self.answers.push((token, answer));
     }
@@ -260,10 +297,11 @@ impl Core {
         // Tokens of requests count upwards from 0; these come down from the top.
         self.next_own += 1;
         let id = self.boot.wrapping_sub(self.next_own);
-        let entry = Entry { kind, id, auth_revision: 0, chosen, principal: String::new(), request };
+        let by = By::Store;
+        let entry = Entry { kind, id, auth_revision: by.revision(), chosen, principal: String::new(), request };
         let proposed = self.consensus.propose(entry.encode());
         if proposed {
-            self.pending.insert(id, Pending { token: None, write, physical: false });
+            self.pending.insert(id, Pending { token: None, by, write, physical: false });
         }
         proposed
     }

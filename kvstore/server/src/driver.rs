@@ -28,6 +28,7 @@ use std::{
 use parking_lot::MutexGuard;
 
 use crate::{
+    audit,
     disk::{DiskError, Vote, Wal},
     status::Shared,
 };
@@ -112,8 +113,10 @@ impl Driver {
             }
             more = self.turn(&mut front)?;
             let (deliveries, messages) = front.deliver();
+            let audits = front.core.take_audits();
             // Those who wait for the lock come first, if this goes on.
             MutexGuard::unlock_fair(front);
+            audits.iter().for_each(|audit| audit::record(&self.shared, audit));
             deliveries.send();
             self.shared.metrics.sent(messages);
         }

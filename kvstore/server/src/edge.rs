@@ -2,6 +2,7 @@
 //!
 //! Deliberately absent: any state. A request is decoded, asked of the store, and its answer is sent as it comes.
 
+mod auth;
 mod codec;
 mod connection;
 mod gathered;
@@ -12,6 +13,7 @@ mod listener;
 mod maintenance;
 mod outbox;
 mod pages;
+mod principal;
 mod probes;
 mod unary;
 mod watch;

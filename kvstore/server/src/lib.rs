@@ -8,7 +8,11 @@
 //! ```
 //! The core has no clock, socket, task, disk or random source. The driver owns the disk and the timers; one sync serves
 //! every request that waits, and the lock is free while it lasts. The edge turns bytes into requests and back.
+//!
+//! Who asks is the edge's to say, from a token or a certificate; what each may is part of the state, and is asked when a
+//! request comes and again when it is applied.
 
+mod audit;
 #[doc(hidden)]
 pub mod bare;
 mod config;
@@ -18,13 +22,16 @@ mod driver;
 mod edge;
 mod identity;
 mod metrics;
+mod passwords;
 pub mod pb;
 mod server;
 pub mod snapshot;
 mod status;
+mod tokens;
 
 pub use config::Config;
 pub use driver::{AutoCompaction, RecoverError, Stopped};
 pub use edge::ListenError;
 pub use server::{Server, StartError};
 pub use status::ETCD_VERSION;
+pub use tokens::TokenError;

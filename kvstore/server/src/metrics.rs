@@ -24,6 +24,8 @@ pub(crate) struct Metrics {
     watches: IntGauge,
     slow_watches: IntGauge,
     leases: IntGauge,
+    auth_revision: IntGauge,
+    refused: IntCounter,
     events: IntCounter,
     syncs: Histogram,
     segments: IntGauge,
@@ -66,6 +68,15 @@ impl Metrics {
             watches: gauge("etcd_debugging_mvcc_watcher_total", "Watches."),
             slow_watches: gauge("etcd_debugging_mvcc_slow_watcher_total", "Watches that are behind."),
             leases: gauge("causeway_store_leases", "Leases that live."),
+            auth_revision: gauge("etcd_debugging_auth_revision", "The current revision of auth store."),
+            refused: register(
+                &registry,
+                IntCounter::new(
+                    "causeway_store_refused_total",
+                    "Requests and passwords that were refused for who asked.",
+                )
+                .expect("the name is valid"),
+            ),
             segments: gauge("causeway_store_wal_segments", "Segments of the log since the last checkpoint."),
             events: register(
                 &registry,
@@ -94,6 +105,10 @@ impl Metrics {
         self.events.inc_by(messages as u64);
     }
 
+    pub(crate) fn refused(&self) {
+        self.refused.inc();
+    }
+
     pub(crate) fn observe(&self, core: &Core, segments: usize) {
         let (state, consensus, hub) = (core.state(), core.consensus(), core.hub());
         self.has_leader.set(i64::from(consensus.leader() != 0));
@@ -111,6 +126,7 @@ impl Metrics {
         self.watches.set(hub.watch_count() as i64);
         self.slow_watches.set(hub.slow_count() as i64);
         self.leases.set(state.leases.count() as i64);
+        self.auth_revision.set(state.auth.revision() as i64);
         self.segments.set(segments as i64);
     }
 

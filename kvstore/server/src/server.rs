@@ -15,8 +15,10 @@ use crate::{
     driver::{Driver, Handle, RecoverError, Stopped, recover},
     edge::{ListenError, Listener, Served, Workers},
     identity::identity,
+    passwords::Passwords,
     pb::etcdserverpb::Member,
     status::Shared,
+    tokens::{self, TokenError},
 };
 
 /// One member leads as soon as its vote is on disk.
@@ -29,6 +31,8 @@ pub enum StartError {
     Data(#[from] RecoverError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tokens(#[from] TokenError),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("the store ended while it started")]
@@ -51,8 +55,9 @@ impl Server {
     /// Opens the data directory, recovers what is in it, and listens when there is a leader.
     ///
     /// # Errors
-    /// When the directory cannot be used, or a URL cannot be listened on.
+    /// When the directory cannot be used, a URL cannot be listened on, or tokens cannot be made as asked for.
     pub fn start(config: Config) -> Result<Self, StartError> {
+        let tokens = tokens::parse(&config.auth_token, config.auth_token_ttl)?;
         let limits = Limits {
             max_request_bytes: config.max_request_bytes,
             max_txn_ops: config.max_txn_ops,
@@ -78,7 +83,8 @@ impl Server {
             is_learner: false,
         };
         let tasks = Tasks::default();
-        let shared = Arc::new(Shared::new(member, config.max_request_bytes, tasks.clone()));
+        let shared = Shared::new(member, config.max_request_bytes, tasks.clone());
+        let shared = Arc::new(shared.with(tokens, Passwords::new(config.bcrypt_cost)));
         let driver = Driver::new(recovered, config.auto_compaction.clone(), shared.clone());
         let handle = driver.handle();
         let driver = std::thread::Builder::new()
@@ -91,7 +97,7 @@ impl Server {
                 ended
             })
             .map_err(StartError::Thread)?;
-        let served = Served { handle: handle.clone(), shared: shared.clone() };
+        let served = Served::new(handle.clone(), shared.clone());
         let mut server = Self { handle, driver: Some(driver), workers: Workers::new(tasks), urls };
         server.wait_for_leader(&shared)?;
         server.workers.start(config.workers.max(1), &served, listeners).map_err(StartError::Thread)?;

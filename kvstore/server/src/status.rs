@@ -7,7 +7,14 @@ use std::{
 
 use runtime::Tasks;
 
-use crate::{core::Core, metrics::Metrics, pb::etcdserverpb::Member};
+use crate::{
+    audit::Refusals,
+    core::{Caller, Core, Failure},
+    metrics::Metrics,
+    passwords::{self, Passwords},
+    pb::etcdserverpb::Member,
+    tokens::{self, Tokens},
+};
 
 /// The version of etcd whose API this is: clients choose by it what they may ask.
 pub const ETCD_VERSION: &str = "3.6.16";
@@ -22,6 +29,9 @@ pub(crate) struct Shared {
     pub(crate) member: Member,
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
+    pub(crate) tokens: Tokens,
+    pub(crate) passwords: Passwords,
+    refusals: Refusals,
 }
 
 // === impl Shared ===
@@ -35,7 +45,28 @@ impl Shared {
             member,
             metrics: Metrics::new(),
             tasks,
+            tokens: tokens::simple(),
+            passwords: Passwords::new(passwords::DEFAULT_COST),
+            refusals: Refusals::default(),
         }
+    }
+
+    /// With other tokens and passwords than etcd's defaults.
+    pub(crate) fn with(self, tokens: Tokens, passwords: Passwords) -> Self {
+        Self { tokens, passwords, ..self }
+    }
+
+    /// A request was refused; recorded if that was for who asked.
+    pub(crate) fn refused(&self, caller: &Caller, what: &str, failure: Failure) {
+        if self.refusals.refused(caller, what, failure) {
+            self.metrics.refused();
+        }
+    }
+
+    /// A password was not the user's.
+    pub(crate) fn not_authenticated(&self, user: &str, failure: Failure) {
+        self.refusals.not_authenticated(user, failure);
+        self.metrics.refused();
     }
 
     pub(crate) fn has_leader(&self) -> bool {

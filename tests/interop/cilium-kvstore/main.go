@@ -59,12 +59,12 @@ func main() {
 	for _, check := range []struct {
 		name string
 		body func(*shop)
-	}{{"keys", keys}, {"lists", lists}, {"leases", leases}, {"events", events}, {"locks", locks}} {
+	}{{"keys", keys}, {"lists", lists}, {"leases", leases}, {"events", events}, {"locks", locks}, {"users", users}} {
 		before := s.seen
 		check.body(s)
 		fmt.Printf("pass %s: %d seen\n", check.name, s.seen-before)
 	}
-	fmt.Printf("5 checks of Cilium's kvstore client, %d things seen, 0 failed\n", s.seen)
+	fmt.Printf("6 checks of Cilium's kvstore client, %d things seen, 0 failed\n", s.seen)
 }
 
 func (s *shop) connect() kvstore.BackendOperations {

@@ -1,7 +1,7 @@
 //! The state as frames, for a checkpoint: written a slice at a time while writes go on, read at once.
 //!
 //! ```text
-//!  head: where the log was, revisions, members, leases, alarms | frames of keys with their versions | ...
+//!  head: where the log was, revisions, members, leases, alarms, users | frames of keys with their versions | ...
 //! ```
 //! It is the state at the index where it began: later versions are left out, and compaction frees nothing meanwhile.
 
@@ -11,13 +11,16 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
+    auth::{Auth, AuthRows},
     leases::Leases,
     state::State,
     store::{KeyDump, Store, VersionDump},
 };
 
 /// The version of these frames.
-const FORMAT: u32 = 1;
+const FORMAT: u32 = 2;
+/// Those without users: written as long as there are none, and read.
+const WITHOUT_USERS: u32 = 1;
 /// A frame ends with the key that brings it here: about a millisecond's work.
 const FRAME_BYTES: usize = 256 << 10;
 const FRAME_KEYS: usize = 1_000;
@@ -42,6 +45,8 @@ pub(crate) struct Head {
     pub(crate) leases: Vec<LeaseRow>,
     #[prost(message, repeated, tag = "9")]
     pub(crate) alarms: Vec<AlarmRow>,
+    #[prost(message, optional, tag = "10")]
+    pub(crate) auth: Option<AuthRows>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -119,8 +124,10 @@ impl Checkpointer {
     pub(crate) fn new(state: &State) -> Self {
         let leases = state.leases.rows().map(|(id, ttl_secs)| LeaseRow { id, ttl_secs }).collect();
         let alarms = state.alarms.iter().map(|(kind, member)| AlarmRow { kind: *kind, member: *member }).collect();
+        let auth = state.auth.rows();
         let head = Head {
-            format: FORMAT,
+            // A version that knows no users would let everybody in.
+            format: if auth.is_some() { FORMAT } else { WITHOUT_USERS },
             cluster: state.cluster,
             member: state.member,
             index: state.applied,
@@ -129,6 +136,7 @@ impl Checkpointer {
             compacted: state.store.compacted(),
             leases,
             alarms,
+            auth,
         };
         Self { head: Some(head), revision: state.store.revision(), next: Some(Bytes::from_static(&[0])) }
     }
@@ -160,7 +168,7 @@ pub(crate) fn load<E: From<CheckpointError>>(
 ) -> Result<State, E> {
     let head = frames.next().ok_or(CheckpointError::NoHead)??;
     let head = Head::decode(&head[..]).map_err(|source| CheckpointError::Decode { what: "head", source })?;
-    if head.format != FORMAT {
+    if ![WITHOUT_USERS, FORMAT].contains(&head.format) {
         return Err(CheckpointError::Format(head.format).into());
     }
     let mut leases = Leases::default();
@@ -200,6 +208,7 @@ pub(crate) fn load<E: From<CheckpointError>>(
         store,
         leases,
         alarms,
+        auth: head.auth.map(Auth::from).unwrap_or_default(),
         applied: head.index,
         applied_term: head.term,
         cluster: head.cluster,

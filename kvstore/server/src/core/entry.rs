@@ -24,6 +24,18 @@ pub(crate) enum Kind {
     /// `chosen` is the term of the leader that saw the ends; the bytes are ids of 8 bytes each.
     LeaseExpire = 7,
     Alarm = 8,
+    AuthEnable = 9,
+    AuthDisable = 10,
+    /// The password is in it as its hash, here and in a change of it.
+    UserAdd = 11,
+    UserDelete = 12,
+    UserChangePassword = 13,
+    UserGrantRole = 14,
+    UserRevokeRole = 15,
+    RoleAdd = 16,
+    RoleDelete = 17,
+    RoleGrantPermission = 18,
+    RoleRevokePermission = 19,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +43,7 @@ pub(crate) struct Entry {
     pub(crate) kind: Kind,
     /// Whose answer this is, while the process lives that proposed it.
     pub(crate) id: u64,
-    /// The permissions that it was checked against; 0 while nobody is asked who they are.
+    /// The permissions that it was checked against; 0 while nobody is asked who they are, -1 for the store itself.
     pub(crate) auth_revision: i64,
     pub(crate) chosen: i64,
     pub(crate) principal: String,
@@ -110,6 +122,17 @@ impl TryFrom<u8> for Kind {
             6 => Self::LeaseRevoke,
             7 => Self::LeaseExpire,
             8 => Self::Alarm,
+            9 => Self::AuthEnable,
+            10 => Self::AuthDisable,
+            11 => Self::UserAdd,
+            12 => Self::UserDelete,
+            13 => Self::UserChangePassword,
+            14 => Self::UserGrantRole,
+            15 => Self::UserRevokeRole,
+            16 => Self::RoleAdd,
+            17 => Self::RoleDelete,
+            18 => Self::RoleGrantPermission,
+            19 => Self::RoleRevokePermission,
             _ => return Err(EntryError::Kind(number)),
         })
     }
@@ -123,7 +146,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_was_written_is_read(id: u64, auth: i64, chosen: i64, kind in 1u8..=8, who in "[a-z]{0,9}", request: Vec<u8>) {
+        fn what_was_written_is_read(id: u64, auth: i64, chosen: i64, kind in 1u8..=19, who in "[a-z]{0,9}", request: Vec<u8>) {
             let entry = Entry {
                 kind: Kind::try_from(kind).unwrap(),
                 id,

@@ -5,14 +5,17 @@
 /// gRPC's status codes, as far as refusals use them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Code {
+    Unknown = 2,
     InvalidArgument = 3,
     NotFound = 5,
+    PermissionDenied = 7,
     ResourceExhausted = 8,
     FailedPrecondition = 9,
     OutOfRange = 11,
     Unimplemented = 12,
     Unavailable = 14,
     DataLoss = 15,
+    Unauthenticated = 16,
 }
 
 /// Why a request was refused.
@@ -64,11 +67,57 @@ pub(crate) enum Failure {
     NotBuilt,
     #[error("etcdserver: authentication is not enabled")]
     AuthNotEnabled,
+    #[error("etcdserver: root user does not exist")]
+    RootUserNotExist,
+    #[error("etcdserver: root user does not have root role")]
+    RootRoleNotExist,
+    #[error("etcdserver: user name already exists")]
+    UserAlreadyExists,
+    #[error("etcdserver: user name is empty")]
+    UserEmpty,
+    #[error("etcdserver: user name not found")]
+    UserNotFound,
+    #[error("etcdserver: role name already exists")]
+    RoleAlreadyExists,
+    #[error("etcdserver: role name not found")]
+    RoleNotFound,
+    #[error("etcdserver: role name is empty")]
+    RoleEmpty,
+    #[error("etcdserver: authentication failed, invalid user ID or password")]
+    AuthFailed,
+    #[error("etcdserver: permission not given")]
+    PermissionNotGiven,
+    #[error("etcdserver: permission denied")]
+    PermissionDenied,
+    #[error("etcdserver: role is not granted to the user")]
+    RoleNotGranted,
+    #[error("etcdserver: permission is not granted to the role")]
+    PermissionNotGranted,
+    #[error("etcdserver: invalid auth token")]
+    InvalidAuthToken,
+    #[error("etcdserver: invalid auth management")]
+    InvalidAuthManagement,
+    #[error("etcdserver: revision of auth store is old")]
+    AuthOldRevision,
+    /// etcd has no code for this, and gives its inner text.
+    #[error("auth: authentication failed, password was given for no password user")]
+    NoPasswordUser,
+    #[error("bcrypt: password length exceeds 72 bytes")]
+    PasswordTooLong,
+    #[error("auth: token signing attempted with verify-only key")]
+    VerifyOnly,
+    #[error("etcdserver: user name is longer than 65535 bytes")]
+    NameTooLong,
 }
 
 // === impl Failure ===
 
 impl Failure {
+    /// As etcd writes it where there is no status: Go's text of one.
+    pub(crate) fn reason(self) -> String {
+        format!("rpc error: code = {:?} desc = {self}", self.code())
+    }
+
     pub(crate) fn code(self) -> Code {
         match self {
             Self::EmptyKey
@@ -78,12 +127,32 @@ impl Failure {
             | Self::TooManyOps
             | Self::DuplicateKey
             | Self::InvalidSort
-            | Self::TooLarge => Code::InvalidArgument,
+            | Self::TooLarge
+            | Self::UserEmpty
+            | Self::RoleEmpty
+            | Self::AuthFailed
+            | Self::PermissionNotGiven
+            | Self::InvalidAuthManagement
+            | Self::AuthOldRevision
+            | Self::NameTooLong => Code::InvalidArgument,
             Self::Compacted | Self::FutureRevision | Self::LeaseTtlTooLarge => Code::OutOfRange,
             Self::NoSpace | Self::TooManyRequests => Code::ResourceExhausted,
             Self::Corrupt => Code::DataLoss,
             Self::LeaseNotFound => Code::NotFound,
-            Self::LeaseExists | Self::BadLeaderTransferee | Self::AuthNotEnabled => Code::FailedPrecondition,
+            Self::LeaseExists
+            | Self::BadLeaderTransferee
+            | Self::AuthNotEnabled
+            | Self::RootUserNotExist
+            | Self::RootRoleNotExist
+            | Self::UserAlreadyExists
+            | Self::UserNotFound
+            | Self::RoleAlreadyExists
+            | Self::RoleNotFound
+            | Self::RoleNotGranted
+            | Self::PermissionNotGranted => Code::FailedPrecondition,
+            Self::PermissionDenied => Code::PermissionDenied,
+            Self::InvalidAuthToken => Code::Unauthenticated,
+            Self::NoPasswordUser | Self::PasswordTooLong | Self::VerifyOnly => Code::Unknown,
             Self::NoLeader | Self::Stopped => Code::Unavailable,
             Self::NeedsSeveralMembers | Self::NotBuilt => Code::Unimplemented,
         }

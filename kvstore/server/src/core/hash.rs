@@ -60,11 +60,11 @@ impl HashJob {
 }
 
 impl State {
-    /// The hash of everything at the current revision, at once.
+    /// The hash of everything at the current revision, users included, at once.
     pub(crate) fn hash(&self) -> u32 {
         let mut job = HashJob::new(self, self.store.revision());
         while job.step(self, 0).is_none() {}
-        job.hash
+        self.auth.hash(job.hash)
     }
 }
 

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
-    Core, Failure, Job, MAX_PENDING, Pending, Token,
+    Core, Failure, Job, MAX_PENDING, Pending, Token, Work,
+    auth::{Access, AuthRead, AuthWrite, By, Caller, Need},
     entry::{Entry, Kind},
     hash::HashJob,
     state::{self, RangeJob, Step, Write},
@@ -35,10 +36,13 @@ pub(crate) enum Request {
     HashKv {
         revision: i64,
     },
+    /// A change of users or roles, passwords hashed.
+    Auth(AuthWrite, Bytes),
+    AuthRead(AuthRead),
     /// What cannot be told before everything acknowledged so far is applied: answered with a header.
-    Barrier,
+    Barrier(Need),
     /// How things are, at once.
-    Header,
+    Header(Need),
     Status,
 }
 
@@ -47,14 +51,15 @@ pub(crate) enum Request {
 pub(crate) enum Read {
     Range(pb::RangeRequest),
     Txn(pb::TxnRequest, Bytes),
-    Barrier,
+    Auth(AuthRead),
+    Barrier(Need),
 }
 
 /// What happens on a watch stream.
 #[derive(Debug)]
 pub(crate) enum StreamRequest {
     Open,
-    Create(pb::WatchCreateRequest),
+    Create(pb::WatchCreateRequest, Caller),
     Cancel(i64),
     Progress,
     /// Its reader is behind.
@@ -67,34 +72,39 @@ pub(crate) enum StreamRequest {
 // === impl Core ===
 
 impl Core {
-    pub(crate) fn handle_request(&mut self, now: Instant, token: Token, request: Request) {
-        if let Err(failure) = self.begin(now, token, request) {
+    pub(crate) fn handle_request(&mut self, now: Instant, token: Token, caller: Caller, request: Request) {
+        if let Err(failure) = self.begin(now, token, caller, request) {
             self.answer(token, Err(failure));
         }
     }
 
-    fn begin(&mut self, now: Instant, token: Token, request: Request) -> Result<(), Failure> {
+    fn begin(&mut self, now: Instant, token: Token, caller: Caller, request: Request) -> Result<(), Failure> {
         match request {
             Request::Range(range) => {
                 state::check_range(&range)?;
-                if range.serializable { self.range(token, range) } else { self.read(token, Read::Range(range)) }
+                if range.serializable {
+                    self.range(token, &caller, range)
+                } else {
+                    self.read(token, caller, Read::Range(range))
+                }
             }
             Request::Put(put, raw) => {
                 state::check_put(&put)?;
                 self.fits(&raw)?;
                 self.check_quota(raw.len())?;
-                self.propose(token, (Kind::Put, 0, raw), Write::Put(put))
+                self.propose((token, &caller), (Kind::Put, 0, raw), Write::Put(put))
             }
             Request::DeleteRange(delete, raw) => {
                 state::check_delete(&delete)?;
                 self.fits(&raw)?;
-                self.propose(token, (Kind::DeleteRange, 0, raw), Write::DeleteRange(delete))
+                self.state.check_sound()?;
+                self.propose((token, &caller), (Kind::DeleteRange, 0, raw), Write::DeleteRange(delete))
             }
             Request::Txn(txn, raw) => {
                 state::check_txn(&txn, self.limits.max_txn_ops)?;
                 if state::is_read_only(&txn) {
                     if state::is_serializable(&txn) {
-                        return self.txn(token, txn, raw);
+                        return self.txn(token, &caller, txn, raw);
                     }
                 } else {
                     // What could write is refused as a write, whichever branch it takes.
@@ -107,49 +117,72 @@ impl Core {
                 // A transaction that writes nothing is a read: it goes through the log only if, at its read index, it
                 // turns out to write.
                 if self.state.would_only_read(&txn) {
-                    self.read(token, Read::Txn(txn, raw))
+                    self.read(token, caller, Read::Txn(txn, raw))
                 } else {
-                    self.propose_txn(token, txn, raw)
+                    self.propose_txn(token, &caller, txn, raw)
                 }
             }
             Request::Compact(compact, raw) => {
-                let physical = compact.physical;
+                let by = self.state.auth.identify(&caller)?;
+                self.state.auth.permit_root(&by)?;
                 self.fits(&raw)?;
-                self.propose_with((token, physical), (Kind::Compact, 0, raw), Write::Compact(compact))
+                self.propose((token, &caller), (Kind::Compact, 0, raw), Write::Compact(compact))
             }
             Request::LeaseGrant { id, ttl_secs, raw } => {
                 self.check_quota(raw.len())?;
-                self.propose(token, (Kind::LeaseGrant, id, raw), Write::LeaseGrant { id, ttl_secs })
+                self.propose((token, &caller), (Kind::LeaseGrant, id, raw), Write::LeaseGrant { id, ttl_secs })
             }
-            Request::LeaseRevoke(id, raw) => self.propose(token, (Kind::LeaseRevoke, 0, raw), Write::LeaseRevoke(id)),
+            Request::LeaseRevoke(id, raw) => {
+                self.state.check_sound()?;
+                self.propose((token, &caller), (Kind::LeaseRevoke, 0, raw), Write::LeaseRevoke(id))
+            }
             Request::LeaseKeepAlive(id) => {
                 self.lead()?;
+                let by = self.state.auth.identify(&caller)?;
+                self.state.auth.permit_user(&by)?;
+                self.state.permit_lease(&by, id, Access::Write)?;
                 let header = Some(self.header().message());
                 let ttl = self.state.leases.keep_alive(now, id).unwrap_or(0);
                 self.tell(token, &pb::LeaseKeepAliveResponse { header, id, ttl })
             }
             Request::LeaseTimeToLive(asked) => {
                 self.lead()?;
+                let by = self.state.auth.identify(&caller)?;
+                self.state.auth.permit_user(&by)?;
+                if asked.keys {
+                    self.state.permit_lease(&by, asked.id, Access::Read)?;
+                }
                 let response = self.time_to_live(now, &asked);
                 self.tell(token, &response)
             }
             Request::LeaseLeases => {
                 self.lead()?;
+                self.state.permit_leases(&self.state.auth.identify(&caller)?)?;
                 let leases = self.state.leases.ids().into_iter().map(|id| pb::LeaseStatus { id }).collect();
                 self.tell(token, &pb::LeaseLeasesResponse { header: Some(self.header().message()), leases })
             }
-            Request::Alarm(alarm, raw) => self.propose(token, (Kind::Alarm, 0, raw), Write::Alarm(alarm)),
+            Request::Alarm(alarm, raw) => self.propose((token, &caller), (Kind::Alarm, 0, raw), Write::Alarm(alarm)),
             Request::HashKv { revision } => {
+                self.need(&caller, Need::Root)?;
                 let reads_at = self.state.store.reads_at(revision, self.state.store.revision())?;
                 // etcd takes a negative revision as it is: nothing had happened yet.
                 let revision = if revision < 0 { revision } else { reads_at };
                 let job = HashJob::new(&self.state, revision);
-                self.jobs.push_back((token, Job::Hash(job)));
+                self.work_on(token, Job::Hash(job));
                 Ok(())
             }
-            Request::Barrier => self.read(token, Read::Barrier),
-            Request::Header => self.answer_read_now(token),
+            Request::Auth(change, raw) => {
+                self.fits(&raw)?;
+                self.propose((token, &caller), (change.kind(), 0, raw), Write::Auth(change))
+            }
+            Request::AuthRead(read) => self.read(token, caller, Read::Auth(read)),
+            Request::Barrier(need) => self.read(token, caller, Read::Barrier(need)),
+            Request::Header(need) => {
+                self.need(&caller, need)?;
+                self.answer_read_now(token)
+            }
             Request::Status => {
+                self.need(&caller, Need::User)?;
                 let status = self.status();
                 self.tell(token, &status)
             }
@@ -157,11 +190,12 @@ impl Core {
     }
 
     /// Answers a read whose time has come.
-    pub(super) fn answer_read(&mut self, token: Token, read: Read) {
+    pub(super) fn answer_read(&mut self, token: Token, caller: &Caller, read: Read) {
         let begun = match read {
-            Read::Range(range) => self.range(token, range),
-            Read::Txn(txn, raw) => self.txn(token, txn, raw),
-            Read::Barrier => self.answer_read_now(token),
+            Read::Range(range) => self.range(token, caller, range),
+            Read::Txn(txn, raw) => self.txn(token, caller, txn, raw),
+            Read::Auth(read) => self.auth_read(token, caller, &read),
+            Read::Barrier(need) => self.need(caller, need).and_then(|()| self.answer_read_now(token)),
         };
         if let Err(failure) = begun {
             self.answer(token, Err(failure));
@@ -198,56 +232,86 @@ impl Core {
         }
     }
 
-    fn range(&mut self, token: Token, range: pb::RangeRequest) -> Result<(), Failure> {
+    /// Asked when it is answered, not when it came: that is when it has to be permitted.
+    fn range(&mut self, token: Token, caller: &Caller, range: pb::RangeRequest) -> Result<(), Failure> {
+        let by = self.state.auth.identify(caller)?;
+        self.state.permit_range(&by, &range)?;
         match RangeJob::begin(&self.state.store, range, self.header())? {
             Step::Done(answer) => self.answer(token, Ok(answer)),
-            Step::Again(job) => self.jobs.push_back((token, Job::Range(job))),
+            Step::Again(job) => self.work_on(token, Job::Range(job)),
         }
         Ok(())
     }
 
-    fn txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
+    fn txn(&mut self, token: Token, caller: &Caller, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
+        let by = self.state.auth.identify(caller)?;
+        self.state.permit_txn(&by, &txn)?;
         match self.state.read_txn(&txn, self.consensus.term()) {
             Some(response) => self.tell(token, &response?),
-            None => self.propose_txn(token, txn, raw),
+            None => self.propose_txn(token, caller, txn, raw),
         }
     }
 
-    fn propose_txn(&mut self, token: Token, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
-        self.propose(token, (Kind::Txn, 0, raw), Write::Txn(txn))
+    fn propose_txn(&mut self, token: Token, caller: &Caller, txn: pb::TxnRequest, raw: Bytes) -> Result<(), Failure> {
+        self.propose((token, caller), (Kind::Txn, 0, raw), Write::Txn(txn))
     }
 
-    fn read(&mut self, token: Token, read: Read) -> Result<(), Failure> {
-        // A barrier is there to find out whether the store's thread and its disk go on.
-        if !matches!(read, Read::Barrier) && self.consensus.read_now().is_some_and(|index| index <= self.state.applied)
-        {
-            self.answer_read(token, read);
+    fn auth_read(&mut self, token: Token, caller: &Caller, read: &AuthRead) -> Result<(), Failure> {
+        // Who asks for a token has none, or one that is over.
+        let by = match read {
+            AuthRead::Credential(_) => By::Nobody,
+            _ => self.state.auth.identify(caller)?,
+        };
+        let answer = self.state.auth.read(&by, read, self.header(), self.state.applied)?;
+        self.answer(token, Ok(answer));
+        Ok(())
+    }
+
+    fn need(&self, caller: &Caller, need: Need) -> Result<(), Failure> {
+        if need == Need::Nothing {
             return Ok(());
         }
-        self.reads.push((token, read));
+        self.state.permit_need(&self.state.auth.identify(caller)?, need)
+    }
+
+    fn work_on(&mut self, token: Token, job: Job) {
+        let permitted_at = self.state.auth.is_enabled().then(|| self.state.auth.revision());
+        self.jobs.push_back(Work { token, permitted_at, job });
+    }
+
+    fn read(&mut self, token: Token, caller: Caller, read: Read) -> Result<(), Failure> {
+        // A barrier is there to find out whether the store's thread and its disk go on.
+        if !matches!(read, Read::Barrier(_))
+            && self.consensus.read_now().is_some_and(|index| index <= self.state.applied)
+        {
+            self.answer_read(token, &caller, read);
+            return Ok(());
+        }
+        self.reads.push((token, caller, read));
         self.consensus.want_read();
         Ok(())
     }
 
-    fn propose(&mut self, token: Token, entry: (Kind, i64, Bytes), write: Write) -> Result<(), Failure> {
-        self.propose_with((token, false), entry, write)
-    }
-
-    fn propose_with(
+    /// What is not permitted does not get into the log; what is asked for again when it is applied.
+    fn propose(
         &mut self,
-        (token, physical): (Token, bool),
+        (token, caller): (Token, &Caller),
         (kind, chosen, request): (Kind, i64, Bytes),
         write: Write,
     ) -> Result<(), Failure> {
         if self.pending.len() >= MAX_PENDING {
             return Err(Failure::TooManyRequests);
         }
+        let by = self.state.auth.identify(caller)?;
+        self.state.permit(&by, &write)?;
         let id = self.boot.wrapping_add(token.0);
-        let entry = Entry { kind, id, auth_revision: 0, chosen, principal: String::new(), request };
+        let (auth_revision, principal) = (by.revision(), by.name().to_owned());
+        let entry = Entry { kind, id, auth_revision, chosen, principal, request };
         if !self.consensus.propose(entry.encode()) {
             return Err(Failure::NoLeader);
         }
-        self.pending.insert(id, Pending { token: Some(token), write, physical });
+        let physical = matches!(&write, Write::Compact(compact) if compact.physical);
+        self.pending.insert(id, Pending { token: Some(token), by, write, physical });
         Ok(())
     }
 

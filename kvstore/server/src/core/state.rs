@@ -1,4 +1,4 @@
-//! What the log makes: keys, leases, alarms. Entries are applied in order; the same log makes the same state anywhere.
+//! What the log makes: keys, leases, alarms, users. Entries are applied in order; the same log makes the same state anywhere.
 
 mod checks;
 mod compare;
@@ -11,6 +11,7 @@ use bytes::Bytes;
 use prost::Message;
 
 use super::{
+    auth::{Auth, AuthWrite, By},
     encode::Header,
     entry::{Entry, Kind},
     failure::Failure,
@@ -38,6 +39,7 @@ pub(crate) enum Write {
     LeaseRevoke(i64),
     LeaseExpire { ids: Vec<i64>, term: u64 },
     Alarm(pb::AlarmRequest),
+    Auth(AuthWrite),
 }
 
 pub(crate) struct State {
@@ -45,6 +47,7 @@ pub(crate) struct State {
     pub(crate) leases: Leases,
     /// Raised alarms: kind and member.
     pub(crate) alarms: BTreeSet<(i32, u64)>,
+    pub(crate) auth: Auth,
     pub(crate) applied: u64,
     pub(crate) applied_term: u64,
     pub(crate) cluster: u64,
@@ -58,6 +61,9 @@ impl Write {
     /// When the entry's bytes are no such request.
     pub(crate) fn decode(entry: &Entry) -> Result<Self, prost::DecodeError> {
         let bytes = entry.request.clone();
+        if let Some(write) = AuthWrite::decode(entry.kind, bytes.clone())? {
+            return Ok(Self::Auth(write));
+        }
         Ok(match entry.kind {
             Kind::Put => Self::Put(pb::PutRequest::decode(bytes)?),
             Kind::DeleteRange => Self::DeleteRange(pb::DeleteRangeRequest::decode(bytes)?),
@@ -73,7 +79,8 @@ impl Write {
                 let ids = ids.map(|id| i64::from_le_bytes(std::array::from_fn(|i| id[i]))).collect();
                 Self::LeaseExpire { ids, term: entry.chosen as u64 }
             }
-            Kind::Alarm => Self::Alarm(pb::AlarmRequest::decode(bytes)?),
+            // The rest was decoded above.
+            _ => Self::Alarm(pb::AlarmRequest::decode(bytes)?),
         })
     }
 }
@@ -86,6 +93,7 @@ impl State {
             store: Store::new(),
             leases: Leases::default(),
             alarms: BTreeSet::new(),
+            auth: Auth::default(),
             applied: 0,
             applied_term: 0,
             cluster,
@@ -97,12 +105,14 @@ impl State {
         Header { cluster: self.cluster, member: self.member, revision: self.store.revision(), term }
     }
 
-    /// Applies an entry and makes its answer. `now` is only when a lease's time begins here.
-    pub(crate) fn apply(&mut self, now: Instant, term: u64, write: &Write) -> Result<Bytes, Failure> {
-        // Leases end all the same: who lost one has to be able to rely on that.
-        if !matches!(write, Write::Alarm(_) | Write::LeaseExpire { .. }) {
+    /// Applies an entry and makes its answer, if those whose it is may still do so. `now` is only when a lease's time
+    /// begins here.
+    pub(crate) fn apply(&mut self, now: Instant, term: u64, by: &By, write: &Write) -> Result<Bytes, Failure> {
+        // Leases end all the same: who lost one has to be able to rely on that. Users are not what was damaged.
+        if !matches!(write, Write::Alarm(_) | Write::LeaseExpire { .. } | Write::Auth(_)) {
             self.check_sound()?;
         }
+        self.permit(by, write)?;
         match write {
             Write::Put(put) => {
                 self.check_room()?;
@@ -145,12 +155,17 @@ impl State {
                 Ok(Bytes::new())
             }
             Write::Alarm(alarm) => Ok(self.alarm(term, alarm).encode_to_vec().into()),
+            Write::Auth(change) => {
+                self.auth.change(change)?;
+                // All their answers are this one.
+                Ok(pb::AuthEnableResponse { header: Some(self.header(term).message()) }.encode_to_vec().into())
+            }
         }
     }
 
     /// Accounted bytes of everything.
     pub(crate) fn size(&self) -> u64 {
-        self.store.size() + self.leases.size()
+        self.store.size() + self.leases.size() + self.auth.size()
     }
 
     /// Of them, what compaction has not let go of: what waits to be freed counts as free.

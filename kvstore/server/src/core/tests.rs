@@ -3,6 +3,7 @@
 mod durability;
 mod expiry;
 mod memory;
+mod permissions;
 mod watching;
 
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use prost::Message;
 use raft::eraftpb::HardState;
 
 use super::{
-    Answer, Core, Limits, Outgoing, Request, StreamId, StreamRequest, Token, checkpoint, consensus::Consensus,
+    Answer, Caller, Core, Limits, Outgoing, Request, StreamId, StreamRequest, Token, checkpoint, consensus::Consensus,
     raft_log::RaftLog, state::State,
 };
 use crate::pb::etcdserverpb as pb;
@@ -22,6 +23,8 @@ struct Machine {
     core: Core,
     now: Instant,
     next: u64,
+    /// Who asks from now on.
+    caller: Caller,
     outgoing: Vec<Outgoing>,
     log: Vec<raft::eraftpb::Entry>,
     hard_state: HardState,
@@ -49,6 +52,7 @@ impl Machine {
             core,
             now: Instant::now(),
             next: 0,
+            caller: Caller::Nobody,
             outgoing: Vec::new(),
             log: Vec::new(),
             hard_state: HardState::default(),
@@ -87,7 +91,7 @@ impl Machine {
     fn ask(&mut self, request: Request) -> Answer {
         self.next += 1;
         let token = Token(self.next);
-        self.core.handle_request(self.now, token, request);
+        self.core.handle_request(self.now, token, self.caller.clone(), request);
         self.settle();
         let answers = self.core.take_answers();
         assert_eq!(answers.len(), 1, "one answer a request");
@@ -145,7 +149,7 @@ impl Machine {
             start_revision: from,
             ..Default::default()
         };
-        self.stream(stream, StreamRequest::Create(create));
+        self.stream(stream, StreamRequest::Create(create, self.caller.clone()));
     }
 
     /// What was sent since the last time, as `watch:event,event` a message.

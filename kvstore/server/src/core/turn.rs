@@ -5,7 +5,8 @@ use std::{ops::RangeInclusive, time::Instant};
 use raft::eraftpb::HardState;
 
 use super::{
-    Core, Failure, Job,
+    Audit, Core, Failure, Job, Work,
+    auth::{Access, By},
     consensus::Writing,
     entry::Entry,
     state::{Step, Write},
@@ -53,8 +54,8 @@ impl Core {
             self.consensus.forget(*last);
         }
         if agreed.read_at.is_some_and(|index| index <= self.state.applied) {
-            for (token, read) in std::mem::take(&mut self.asked) {
-                self.answer_read(token, read);
+            for (token, caller, read) in std::mem::take(&mut self.asked) {
+                self.answer_read(token, &caller, read);
             }
         }
         if !self.reads.is_empty() {
@@ -67,16 +68,24 @@ impl Core {
     /// Long work goes on. True if there is more.
     pub(crate) fn work(&mut self) -> bool {
         for _ in 0..JOBS_A_TURN.min(self.jobs.len()) {
-            let Some((token, job)) = self.jobs.pop_front() else { break };
+            let Some(Work { token, permitted_at, job }) = self.jobs.pop_front() else { break };
+            // Permissions that changed while it went on: etcd lets the client ask again too.
+            let now = self.state.auth.is_enabled().then(|| self.state.auth.revision());
+            if now.is_some() && permitted_at != now {
+                self.answer(token, Err(Failure::AuthOldRevision));
+                continue;
+            }
             match job {
                 Job::Range(job) => match job.step(&self.state.store) {
                     Ok(Step::Done(answer)) => self.answer(token, Ok(answer)),
-                    Ok(Step::Again(job)) => self.jobs.push_back((token, Job::Range(job))),
+                    Ok(Step::Again(job)) => {
+                        self.jobs.push_back(Work { token, permitted_at, job: Job::Range(job) });
+                    }
                     Err(failure) => self.answer(token, Err(failure)),
                 },
                 Job::Hash(mut job) => match job.step(&self.state, self.consensus.term()) {
                     Some(answer) => self.answer(token, answer),
-                    None => self.jobs.push_back((token, Job::Hash(job))),
+                    None => self.jobs.push_back(Work { token, permitted_at, job: Job::Hash(job) }),
                 },
             }
         }
@@ -117,7 +126,8 @@ impl Core {
                 if matches!(pending.write, Write::Alarm(_)) {
                     self.space_alarmed = false;
                 }
-                let answer = self.state.apply(now, term, &pending.write);
+                let answer = self.state.apply(now, term, &pending.by, &pending.write);
+                self.note_auth(&pending.by, &pending.write, answer.is_ok());
                 let Some(token) = pending.token else { return };
                 match answer {
                     Ok(answer) if pending.physical && !self.state.store.is_swept() => {
@@ -126,9 +136,9 @@ impl Core {
                     answer => self.answer(token, answer),
                 }
             }
-            (None, Some(Ok(write))) => {
+            (None, Some(Ok((by, write)))) => {
                 // Who asked is gone; a refusal changed nothing.
-                let _: Result<_, Failure> = self.state.apply(now, term, &write);
+                let _: Result<_, Failure> = self.state.apply(now, term, &by, &write);
             }
             (None, Some(Err(reason))) => {
                 self.stopped = Some(format!("entry {index} of the log cannot be applied: {reason}"));
@@ -136,9 +146,31 @@ impl Core {
             (None, None) => {}
         }
     }
+
+    /// Users or roles changed: it is recorded, and no watch tells its owner of what came after, if it is not for them.
+    fn note_auth(&mut self, by: &By, write: &Write, done: bool) {
+        let Write::Auth(change) = write else { return };
+        if !done {
+            return;
+        }
+        self.audits.push(Audit::Changed {
+            who: by.name().to_owned(),
+            what: change.kind(),
+            target: change.target(),
+            revision: self.state.auth.revision(),
+        });
+        let header = self.header();
+        self.hub.publish(&self.state.store, header);
+        let auth = &self.state.auth;
+        self.hub.check_again(header, |caller, span| {
+            let by = auth.identify(caller)?.at(auth.revision());
+            auth.permit_keys(&by, Access::Read, span)
+        });
+    }
 }
 
-fn decode(data: &[u8]) -> Result<Write, String> {
+fn decode(data: &[u8]) -> Result<(By, Write), String> {
     let entry = Entry::decode(data).map_err(|error| error.to_string())?;
-    Write::decode(&entry).map_err(|error| format!("its {:?} request: {error}", entry.kind))
+    let write = Write::decode(&entry).map_err(|error| format!("its {:?} request: {error}", entry.kind))?;
+    Ok((By::of(&entry), write))
 }

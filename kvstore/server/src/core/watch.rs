@@ -10,6 +10,7 @@
 //! is skipped, and a revision is never split, but into fragments for those who asked for them.
 
 mod catch_up;
+mod check_again;
 mod group;
 mod matcher;
 
@@ -21,7 +22,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use prost::Message;
 
-use super::{encode::Header, span::Span, store::Store};
+use super::{auth::Caller, encode::Header, failure::Failure, span::Span, store::Store};
 use crate::pb::etcdserverpb as pb;
 use group::Group;
 use matcher::Matcher;
@@ -79,6 +80,8 @@ struct Watch {
 
 #[derive(Debug)]
 struct Stream {
+    /// Who created the last watch, and so all of them: a stream's head names one.
+    caller: Caller,
     watches: BTreeMap<i64, Watch>,
     next_id: i64,
     full: bool,
@@ -101,6 +104,12 @@ pub(crate) struct Hub {
     fragment_bytes: usize,
     notify_every: Duration,
     out: Vec<Outgoing>,
+}
+
+/// The keys that a watch is on: no key is the first of all.
+pub(crate) fn span(request: &pb::WatchCreateRequest) -> Span {
+    let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key.clone() };
+    Span::new(key, request.range_end.clone())
 }
 
 // === impl Hub ===
@@ -144,7 +153,14 @@ impl Hub {
         let notify_at = now + self.notify_every;
         self.streams.insert(
             stream,
-            Stream { watches: BTreeMap::new(), next_id: 0, full: false, progress_asked: false, notify_at },
+            Stream {
+                caller: Caller::Nobody,
+                watches: BTreeMap::new(),
+                next_id: 0,
+                full: false,
+                progress_asked: false,
+                notify_at,
+            },
         );
     }
 
@@ -156,10 +172,15 @@ impl Hub {
         self.streams.remove(&stream);
     }
 
-    pub(crate) fn create(&mut self, stream: StreamId, request: &pb::WatchCreateRequest, header: Header) {
-        let key = if request.key.is_empty() { Bytes::from_static(&[0]) } else { request.key.clone() };
+    pub(crate) fn create(
+        &mut self,
+        stream: StreamId,
+        request: &pb::WatchCreateRequest,
+        (caller, permitted): (Caller, Result<(), Failure>),
+        header: Header,
+    ) {
         let spec = Spec {
-            span: Span::new(key, request.range_end.clone()),
+            span: span(request),
             puts: !request.filters.contains(&(pb::watch_create_request::FilterType::Noput as i32)),
             deletes: !request.filters.contains(&(pb::watch_create_request::FilterType::Nodelete as i32)),
             before: request.prev_kv,
@@ -167,13 +188,15 @@ impl Hub {
         };
         let Some(row) = self.streams.get(&stream) else { return };
         let refusal = if request.start_revision < 0 {
-            Some("etcdserver: mvcc: required revision has been compacted")
+            Some(Failure::Compacted.to_string())
+        } else if let Err(failure) = permitted {
+            Some(failure.reason())
         } else if spec.span.is_empty() {
-            Some("mvcc: watcher range is empty")
+            Some("mvcc: watcher range is empty".to_owned())
         } else if request.watch_id != 0 && row.watches.contains_key(&request.watch_id) {
-            Some("mvcc: duplicate watch ID provided on the WatchStream")
+            Some("mvcc: duplicate watch ID provided on the WatchStream".to_owned())
         } else if row.watches.len() >= MAX_WATCHES {
-            Some("etcdserver: too many watches on one stream")
+            Some("etcdserver: too many watches on one stream".to_owned())
         } else {
             None
         };
@@ -184,7 +207,7 @@ impl Hub {
                 pb::WatchResponse {
                     created: true,
                     canceled: true,
-                    cancel_reason: reason.to_owned(),
+                    cancel_reason: reason,
                     header: Some(header.message()),
                     ..Default::default()
                 },
@@ -208,6 +231,7 @@ impl Hub {
             self.groups[group as usize].join(stream, id);
         }
         if let Some(row) = self.streams.get_mut(&stream) {
+            row.caller = caller;
             row.watches.insert(id, Watch { group, place, from: wanted, notify: request.progress_notify, quiet: true });
         }
         self.say(stream, id, pb::WatchResponse { created: true, header: Some(header.message()), ..Default::default() });

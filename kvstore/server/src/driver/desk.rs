@@ -18,7 +18,7 @@ use super::{
     snapshots::Parts,
 };
 use crate::{
-    core::{Answer, Core, Failure, Request, StreamId, StreamRequest, Token},
+    core::{Answer, Caller, Core, Failure, Request, StreamId, StreamRequest, Token},
     edge::{Framer, Outbox},
 };
 
@@ -77,9 +77,9 @@ impl Desk {
         self.front.lock()
     }
 
-    pub(super) fn ask(&self, request: Request, mailbox: Option<&Arc<Mailbox>>) -> Answered {
+    pub(super) fn ask(&self, caller: Caller, request: Request, mailbox: Option<&Arc<Mailbox>>) -> Answered {
         let mut front = self.front();
-        let answered = front.ask(request, mailbox);
+        let answered = front.ask(caller, request, mailbox);
         if matches!(answered, Answered::Later(_)) {
             self.call(front);
         }
@@ -151,14 +151,14 @@ impl Front {
         self.clock.now(Instant::now())
     }
 
-    fn ask(&mut self, request: Request, mailbox: Option<&Arc<Mailbox>>) -> Answered {
+    fn ask(&mut self, caller: Caller, request: Request, mailbox: Option<&Arc<Mailbox>>) -> Answered {
         if self.stopping {
             return Answered::Now(Err(Failure::Stopped));
         }
         let now = self.now();
         // A token that is answered at once is free again.
         let token = Token(self.first_token + self.asked.len() as u64);
-        self.core.handle_request(now, token, request);
+        self.core.handle_request(now, token, caller, request);
         if let Some(answer) = self.core.take_answer(token) {
             return Answered::Now(answer);
         }

@@ -11,7 +11,7 @@ use super::{
     snapshots::Parts,
 };
 use crate::{
-    core::{Answer, Failure, Request, StreamId, StreamRequest},
+    core::{Answer, Caller, Failure, Request, StreamId, StreamRequest},
     edge::Outbox,
 };
 
@@ -36,8 +36,8 @@ impl Handle {
 
     /// # Errors
     /// What the core refused; or that the store stopped.
-    pub(crate) async fn ask(&self, request: Request) -> Answer {
-        match self.desk.ask(request, self.mailbox.as_ref()) {
+    pub(crate) async fn ask(&self, caller: Caller, request: Request) -> Answer {
+        match self.desk.ask(caller, request, self.mailbox.as_ref()) {
             Answered::Now(answer) => answer,
             Answered::Later(answered) => answered.await.map_err(|_| Failure::Stopped)?,
         }

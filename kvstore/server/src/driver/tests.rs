@@ -12,7 +12,7 @@ use runtime::Tasks;
 
 use super::{AutoCompaction, Desk, Driver, Recovered, Stopped, desk::Answered, recover};
 use crate::{
-    core::{Answer, Failure, Limits, Request},
+    core::{Answer, Caller, Failure, Limits, Request},
     disk::{Identity, WalOptions, fake::FaultyFiles},
     driver::RecoverError,
     pb::etcdserverpb::{self as pb, alarm_request::AlarmAction},
@@ -57,7 +57,7 @@ impl Running {
     }
 
     fn send(&self, request: Request) -> Asked {
-        Asked(self.desk.ask(request, None))
+        Asked(self.desk.ask(Caller::Nobody, request, None))
     }
 
     fn ask(&self, request: Request) -> Answer {

@@ -2,15 +2,15 @@
 
 use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
 
-use http::{Request, Response};
+use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
 use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto::Builder,
 };
 
-use super::{gathered::Gathered, grpc, lean, listener::Socket, pages};
-use crate::{driver::Handle, status::Shared};
+use super::{gathered::Gathered, grpc, lean, listener::Socket, pages, principal::Peer};
+use crate::{core::Caller, driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
@@ -32,6 +32,20 @@ const SEND_BUFFER_BYTES: usize = 256 << 10;
 pub(crate) struct Served {
     pub(crate) handle: Handle,
     pub(crate) shared: Arc<Shared>,
+    pub(crate) peer: Peer,
+}
+
+// === impl Served ===
+
+impl Served {
+    pub(crate) fn new(handle: Handle, shared: Arc<Shared>) -> Self {
+        Self { handle, shared, peer: Peer::default() }
+    }
+
+    /// Who makes a request with this token.
+    pub(super) fn caller(&self, token: Option<&HeaderValue>) -> Caller {
+        self.peer.caller(&self.shared.tokens, token)
+    }
 }
 
 /// How connections are served, all alike.

@@ -16,7 +16,7 @@ use std::{
 use rand::{Rng, SeedableRng, rngs::StdRng};
 
 use mutation::mutate;
-use requests::{METHODS, request};
+use requests::{METHODS, caller, request};
 use store::Store;
 
 /// Requests to one store: enough for states that depend on each other, few enough to stay quick.
@@ -42,6 +42,7 @@ fn live(seed: u64, counts: &mut Counts) {
         if dice.random_bool(0.1) {
             earlier.push(bytes.clone());
         }
+        store.caller = caller(&mut dice);
         let (taken, refused) = counts.entry(method).or_default();
         if store.ask(method, bytes) {
             *taken += 1;
@@ -76,7 +77,19 @@ fn any_bytes_get_one_answer() {
         let (taken, refused) = counts.get(method).copied().unwrap_or_default();
         assert!(taken + refused > 0, "{method} was not reached");
     }
-    for method in ["KV/Range", "KV/Put", "KV/DeleteRange", "KV/Txn", "KV/Compact", "Lease/LeaseGrant", "Watch/Watch"] {
+    for method in [
+        "KV/Range",
+        "KV/Put",
+        "KV/DeleteRange",
+        "KV/Txn",
+        "KV/Compact",
+        "Lease/LeaseGrant",
+        "Watch/Watch",
+        "Auth/AuthEnable",
+        "Auth/UserAdd",
+        "Auth/UserGrantRole",
+        "Auth/RoleGrantPermission",
+    ] {
         let (taken, refused) = counts[method];
         assert!(taken > 0 && refused > 0, "{method}: {taken} taken, {refused} refused");
     }

@@ -5,7 +5,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{Code, Status, Streaming, body::Body, server::Grpc};
 
-use super::{Served, codec::Raw, health, lean, maintenance, unary, watch};
+use super::{Served, codec::Raw, health, lean, maintenance, principal, unary, watch};
 use crate::core::Failure;
 
 /// gRPC's own bytes beside a request, as etcd allows for.
@@ -22,8 +22,9 @@ pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Respo
         Some(method) if lean::is_plain(&request) => lean::answer(served, method, request).await,
         None if request.uri().path() == WATCH && lean::is_plain(&request) => {
             let limit = Some(served.shared.max_request_bytes + OVERHEAD_BYTES);
+            let token = principal::token(request.headers()).cloned();
             let requests = Streaming::new_request(Raw, request.into_body(), None, limit);
-            lean::watch(watch::begin(served, requests))
+            lean::watch(watch::begin(served, token, requests))
         }
         _ => Box::pin(general(served, request)).await.map(lean::Body::Other),
     }
@@ -31,20 +32,27 @@ pub(super) async fn answer(served: &Served, request: Request<Incoming>) -> Respo
 
 async fn general(served: &Served, request: Request<Incoming>) -> Response<Body> {
     let path = request.uri().path().to_owned();
+    let token = principal::token(request.headers()).cloned();
     let limit = served.shared.max_request_bytes + OVERHEAD_BYTES;
     let mut grpc = Grpc::new(Raw)
         .max_decoding_message_size(limit)
         .accept_compressed(tonic::codec::CompressionEncoding::Gzip)
         .send_compressed(tonic::codec::CompressionEncoding::Gzip);
     let response = match path.as_str() {
-        WATCH => grpc.streaming(watch::Watching(served.clone()), request).await,
-        "/etcdserverpb.Lease/LeaseKeepAlive" => grpc.streaming(unary::KeepingAlive(served.clone()), request).await,
+        WATCH => grpc.streaming(watch::Watching(served.clone(), token), request).await,
+        "/etcdserverpb.Lease/LeaseKeepAlive" => {
+            grpc.streaming(unary::KeepingAlive(served.clone(), token), request).await
+        }
         "/etcdserverpb.Maintenance/Snapshot" => {
-            grpc.server_streaming(maintenance::Snapshotting(served.clone()), request).await
+            grpc.server_streaming(maintenance::Snapshotting(served.clone(), served.caller(token.as_ref())), request)
+                .await
         }
         "/grpc.health.v1.Health/Watch" => grpc.server_streaming(health::Watching(served.clone()), request).await,
         _ => match unary::Method::find(&path) {
-            Some(method) => grpc.unary(unary::Asking { served: served.clone(), method }, request).await,
+            Some(method) => {
+                let caller = served.caller(token.as_ref());
+                grpc.unary(unary::Asking { served: served.clone(), caller, method }, request).await
+            }
             None => unknown(&path).into_http(),
         },
     };

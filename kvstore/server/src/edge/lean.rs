@@ -20,6 +20,7 @@ use tonic::Status;
 use super::{
     Served, grpc,
     outbox::Messages,
+    principal,
     unary::{self, Method},
 };
 
@@ -40,8 +41,9 @@ pub(super) fn is_plain(request: &Request<Incoming>) -> bool {
 }
 
 pub(super) async fn answer(served: &Served, method: Method, request: Request<Incoming>) -> Response<Body> {
+    let caller = served.caller(principal::token(request.headers()));
     let answered = match read(request.into_body(), served.shared.max_request_bytes + grpc::OVERHEAD_BYTES).await {
-        Ok(message) => unary::ask(served, method, message).await,
+        Ok(message) => unary::ask(served, caller, method, message).await,
         Err(status) => Err(status),
     };
     match answered {

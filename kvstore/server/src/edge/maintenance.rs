@@ -10,19 +10,19 @@ use prost::Message as _;
 use tokio_stream::{Stream, StreamExt, wrappers::ReceiverStream};
 use tonic::{Request, Response, Status};
 
-use super::{Served, grpc::status};
+use super::{Served, grpc::status, unary::recorded};
 use crate::{
-    core::{Failure, Request as Ask},
+    core::{Caller, Failure, Request as Ask, auth::Need},
     pb::etcdserverpb as pb,
 };
 
 /// Parts of a snapshot that wait for the client.
 const PARTS: usize = 4;
 
-pub(super) struct Snapshotting(pub(super) Served);
+pub(super) struct Snapshotting(pub(super) Served, pub(super) Caller);
 
-async fn header(served: &Served) -> Result<Option<pb::ResponseHeader>, Status> {
-    let answer = served.handle.ask(Ask::Header).await.map_err(status)?;
+async fn header(served: &Served, caller: Caller, what: &str, need: Need) -> Result<Option<pb::ResponseHeader>, Status> {
+    let answer = recorded(served, caller, || what.to_owned(), Ask::Header(need)).await?;
     header_of(&answer)
 }
 
@@ -32,11 +32,11 @@ fn header_of(answer: &Bytes) -> Result<Option<pb::ResponseHeader>, Status> {
 }
 
 /// A linearizable list waits until everything acknowledged before is applied.
-pub(super) async fn members(served: &Served, request: pb::MemberListRequest) -> Result<Bytes, Status> {
+pub(super) async fn members(served: &Served, caller: Caller, request: pb::MemberListRequest) -> Result<Bytes, Status> {
     let header = if request.linearizable {
-        header_of(&served.handle.ask(Ask::Barrier).await.map_err(status)?)?
+        header_of(&recorded(served, caller, || "MemberList".to_owned(), Ask::Barrier(Need::User)).await?)?
     } else {
-        header(served).await?
+        header(served, caller, "MemberList", Need::User).await?
     };
     let header = header.map(|header| pb::ResponseHeader { revision: 0, ..header });
     let members = vec![served.shared.member.clone()];
@@ -51,15 +51,10 @@ pub(super) fn defragment() -> Bytes {
 }
 
 /// Of everything at the current revision.
-pub(super) async fn hash(served: &Served) -> Result<Bytes, Status> {
-    let answer = served.handle.ask(Ask::HashKv { revision: 0 }).await.map_err(status)?;
+pub(super) async fn hash(served: &Served, caller: Caller) -> Result<Bytes, Status> {
+    let answer = recorded(served, caller, || "Hash".to_owned(), Ask::HashKv { revision: 0 }).await?;
     let hash = pb::HashKvResponse::decode(answer).map_err(|error| Status::internal(error.to_string()))?;
     Ok(pb::HashResponse { header: hash.header, hash: hash.hash }.encode_to_vec().into())
-}
-
-pub(super) async fn auth_status(served: &Served) -> Result<Bytes, Status> {
-    let header = header(served).await?;
-    Ok(pb::AuthStatusResponse { header, enabled: false, auth_revision: 1 }.encode_to_vec().into())
 }
 
 impl tower_service::Service<Request<Bytes>> for Snapshotting {
@@ -72,9 +67,10 @@ impl tower_service::Service<Request<Bytes>> for Snapshotting {
     }
 
     fn call(&mut self, _: Request<Bytes>) -> Self::Future {
-        let served = self.0.clone();
+        let (served, caller) = (self.0.clone(), self.1.clone());
         Box::pin(async move {
-            let header = header(&served).await?;
+            // Users and their passwords are in it.
+            let header = header(&served, caller, "Snapshot", Need::Root).await?;
             let (sender, parts) = tokio::sync::mpsc::channel(PARTS);
             served.handle.snapshot(sender);
             let version = crate::status::ETCD_VERSION.to_owned();

@@ -7,7 +7,10 @@ use hyper::body::Incoming;
 use tonic::body::Body;
 
 use super::{Served, probes};
-use crate::{core::Request as Ask, status};
+use crate::{
+    core::{Caller, Request as Ask, auth::Need},
+    status,
+};
 
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
@@ -54,7 +57,9 @@ async fn health(served: &Served, query: &str) -> Response<Body> {
 }
 
 pub(super) async fn serves(served: &Served) -> Result<(), String> {
-    match tokio::time::timeout(status::READ_TIMEOUT, served.handle.ask(Ask::Barrier)).await {
+    match tokio::time::timeout(status::READ_TIMEOUT, served.handle.ask(Caller::Nobody, Ask::Barrier(Need::Nothing)))
+        .await
+    {
         Ok(Ok(_)) => Ok(()),
         Ok(Err(failure)) => Err(failure.to_string()),
         Err(_) => Err("a read took too long".to_owned()),

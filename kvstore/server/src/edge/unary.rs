@@ -6,17 +6,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::HeaderValue;
 use prost::Message as _;
 use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Served,
+    Served, auth,
     grpc::{decode, status},
     health, maintenance,
 };
 use crate::{
-    core::{Failure, Request as Ask},
+    core::{Caller, Failure, Request as Ask, auth::Need},
     pb::etcdserverpb as pb,
 };
 
@@ -54,21 +55,19 @@ pub(super) enum Method {
     HashKv,
     MoveLeader,
     Downgrade,
-    AuthStatus,
-    Authenticate,
-    /// What is not built yet.
-    Missing,
+    Auth(auth::Method),
     Health,
 }
 
 /// A unary call.
 pub(super) struct Asking {
     pub(super) served: Served,
+    pub(super) caller: Caller,
     pub(super) method: Method,
 }
 
 /// A keep-alive stream.
-pub(super) struct KeepingAlive(pub(super) Served);
+pub(super) struct KeepingAlive(pub(super) Served, pub(super) Option<HeaderValue>);
 
 // === impl Method ===
 
@@ -94,13 +93,7 @@ impl Method {
             ("Maintenance", "HashKV") => Self::HashKv,
             ("Maintenance", "MoveLeader") => Self::MoveLeader,
             ("Maintenance", "Downgrade") => Self::Downgrade,
-            ("Auth", "AuthStatus") => Self::AuthStatus,
-            ("Auth", "Authenticate") => Self::Authenticate,
-            ("Auth", "AuthEnable" | "AuthDisable" | "UserAdd" | "UserGet" | "UserList" | "UserDelete") => Self::Missing,
-            ("Auth", "UserChangePassword" | "UserGrantRole" | "UserRevokeRole" | "RoleAdd" | "RoleGet") => {
-                Self::Missing
-            }
-            ("Auth", "RoleList" | "RoleDelete" | "RoleGrantPermission" | "RoleRevokePermission") => Self::Missing,
+            ("Auth", method) => Self::Auth(auth::Method::find(method)?),
             ("grpc.health.v1.Health", "Check") => Self::Health,
             _ => return None,
         })
@@ -119,15 +112,15 @@ impl tower_service::Service<Request<Bytes>> for Asking {
     }
 
     fn call(&mut self, request: Request<Bytes>) -> Self::Future {
-        let (served, method) = (self.served.clone(), self.method);
+        let (served, caller, method) = (self.served.clone(), self.caller.clone(), self.method);
         Box::pin(async move {
-            let answer = ask(&served, method, request.into_inner()).await?;
+            let answer = ask(&served, caller, method, request.into_inner()).await?;
             Ok(Response::new(answer))
         })
     }
 }
 
-pub(super) async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<Bytes, Status> {
+pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: Bytes) -> Result<Bytes, Status> {
     let ask = match method {
         Method::Range => Ask::Range(decode(&raw)?),
         Method::Put => Ask::Put(decode(&raw)?, raw),
@@ -140,18 +133,36 @@ pub(super) async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<B
         Method::LeaseLeases => Ask::LeaseLeases,
         Method::Alarm => Ask::Alarm(decode(&raw)?, raw),
         Method::HashKv => Ask::HashKv { revision: decode::<pb::HashKvRequest>(&raw)?.revision },
-        Method::Hash => return Box::pin(maintenance::hash(served)).await,
+        Method::Hash => return Box::pin(maintenance::hash(served, caller)).await,
         Method::Status => Ask::Status,
-        Method::Defragment => return Ok(maintenance::defragment()),
-        Method::MemberList => return Box::pin(maintenance::members(served, decode(&raw)?)).await,
-        Method::MoveLeader => return Err(status(Failure::BadLeaderTransferee)),
-        Method::Members => return Err(status(Failure::NeedsSeveralMembers)),
-        Method::Downgrade | Method::Missing => return Err(status(Failure::NotBuilt)),
-        Method::Authenticate => return Err(status(Failure::AuthNotEnabled)),
-        Method::AuthStatus => return Box::pin(maintenance::auth_status(served)).await,
+        Method::Defragment | Method::MoveLeader | Method::Members | Method::Downgrade => Ask::Header(Need::Root),
+        Method::MemberList => return Box::pin(maintenance::members(served, caller, decode(&raw)?)).await,
+        Method::Auth(method) => return Box::pin(auth::ask(served, caller, method, raw)).await,
         Method::Health => return health::check(served, &decode(&raw)?),
     };
-    served.handle.ask(ask).await.map_err(status)
+    let answer = recorded(served, caller, || format!("{method:?}"), ask).await?;
+    // What one member cannot do is for root to hear.
+    match method {
+        Method::Defragment => Ok(maintenance::defragment()),
+        Method::MoveLeader => Err(status(Failure::BadLeaderTransferee)),
+        Method::Members => Err(status(Failure::NeedsSeveralMembers)),
+        Method::Downgrade => Err(status(Failure::NotBuilt)),
+        _ => Ok(answer),
+    }
+}
+
+/// Asks, and keeps a record of what was refused for who asked.
+pub(super) async fn recorded(
+    served: &Served,
+    caller: Caller,
+    what: impl FnOnce() -> String,
+    ask: Ask,
+) -> Result<Bytes, Status> {
+    let asked_by = caller.clone();
+    served.handle.ask(caller, ask).await.map_err(|failure| {
+        served.shared.refused(&asked_by, &what(), failure);
+        status(failure)
+    })
 }
 
 /// Messages nest up to a bound, about 48 transactions deep. etcd's bound is the number of operations: so is our refusal.
@@ -178,12 +189,14 @@ impl tower_service::Service<Request<Streaming<Bytes>>> for KeepingAlive {
     }
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        let handle = self.0.handle.clone();
+        let (served, token) = (self.0.clone(), self.1.clone());
         let answers = request.into_inner().then(move |raw| {
-            let handle = handle.clone();
+            // A token may be over by the next message.
+            let (served, caller) = (served.clone(), served.caller(token.as_ref()));
             async move {
                 let asked: pb::LeaseKeepAliveRequest = decode(&raw?)?;
-                handle.ask(Ask::LeaseKeepAlive(asked.id)).await.map_err(status)
+                let ask = Ask::LeaseKeepAlive(asked.id);
+                recorded(&served, caller, || "LeaseKeepAlive".to_owned(), ask).await
             }
         });
         std::future::ready(Ok(Response::new(Box::pin(answers))))

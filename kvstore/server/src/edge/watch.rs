@@ -3,6 +3,7 @@
 use std::task::{Context, Poll};
 
 use bytes::Bytes;
+use http::HeaderValue;
 use tokio_stream::StreamExt;
 use tonic::{Request, Response, Status, Streaming};
 
@@ -12,7 +13,7 @@ use crate::{
     pb::etcdserverpb::{self as pb, watch_request::RequestUnion},
 };
 
-pub(super) struct Watching(pub(super) Served);
+pub(super) struct Watching(pub(super) Served, pub(super) Option<HeaderValue>);
 
 impl tower_service::Service<Request<Streaming<Bytes>>> for Watching {
     type Response = Response<Messages>;
@@ -24,13 +25,14 @@ impl tower_service::Service<Request<Streaming<Bytes>>> for Watching {
     }
 
     fn call(&mut self, request: Request<Streaming<Bytes>>) -> Self::Future {
-        std::future::ready(Ok(Response::new(begin(&self.0, request.into_inner()))))
+        std::future::ready(Ok(Response::new(begin(&self.0, self.1.clone(), request.into_inner()))))
     }
 }
 
 /// The messages of a stream of requests. The stream is the client's: when it ends, so do its watches.
-pub(super) fn begin(served: &Served, mut requests: Streaming<Bytes>) -> Messages {
-    let Served { handle, shared } = served.clone();
+pub(super) fn begin(served: &Served, token: Option<HeaderValue>, mut requests: Streaming<Bytes>) -> Messages {
+    let served = served.clone();
+    let (handle, shared) = (served.handle.clone(), served.shared.clone());
     let outbox = Outbox::default();
     let stream = handle.open_stream(outbox.clone());
     let messages = outbox.messages(stream, handle.clone());
@@ -38,7 +40,11 @@ pub(super) fn begin(served: &Served, mut requests: Streaming<Bytes>) -> Messages
         while let Some(Ok(raw)) = requests.next().await {
             let Ok(asked) = decode::<pb::WatchRequest>(&raw) else { break };
             match asked.request_union {
-                Some(RequestUnion::CreateRequest(create)) => handle.stream(stream, StreamRequest::Create(create)),
+                Some(RequestUnion::CreateRequest(create)) => {
+                    // A token may be over by the next watch.
+                    let caller = served.caller(token.as_ref());
+                    handle.stream(stream, StreamRequest::Create(create, caller));
+                }
                 Some(RequestUnion::CancelRequest(cancel)) => {
                     handle.stream(stream, StreamRequest::Cancel(cancel.watch_id));
                 }

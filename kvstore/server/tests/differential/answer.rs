@@ -2,10 +2,11 @@
 
 use kvstore_server::pb::{
     etcdserverpb::{
-        AlarmResponse, CompactionResponse, DefragmentResponse, DeleteRangeResponse, HashKvResponse, HashResponse,
-        LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse, LeaseTimeToLiveResponse,
-        MemberListResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse, TxnResponse,
-        response_op::Response,
+        AlarmResponse, AuthEnableResponse, AuthRoleGetResponse, AuthStatusResponse, AuthUserListResponse,
+        AuthenticateResponse, CompactionResponse, DefragmentResponse, DeleteRangeResponse, HashKvResponse,
+        HashResponse, LeaseGrantResponse, LeaseKeepAliveResponse, LeaseLeasesResponse, LeaseRevokeResponse,
+        LeaseTimeToLiveResponse, MemberListResponse, PutResponse, RangeResponse, ResponseHeader, StatusResponse,
+        TxnResponse, response_op::Response,
     },
     mvccpb::KeyValue,
 };
@@ -28,6 +29,13 @@ pub(crate) enum Answer {
     Defragment(DefragmentResponse),
     Hash(HashResponse),
     HashKV(HashKvResponse),
+    /// Nothing but a header, as most requests about users are answered.
+    Done(AuthEnableResponse),
+    AuthStatus(AuthStatusResponse),
+    Token(AuthenticateResponse),
+    /// Of users, or of roles: the answers are made alike.
+    Names(AuthUserListResponse),
+    Role(AuthRoleGetResponse),
     /// A gRPC status.
     Refused {
         code: i32,
@@ -96,6 +104,7 @@ impl Answer {
             }
             Self::Hash(response) => response.hash = 0,
             Self::HashKV(response) => response.hash = 0,
+            Self::Token(response) => response.token = shape(&response.token),
             _ => {}
         }
         self
@@ -118,6 +127,11 @@ impl Answer {
             Self::Defragment(response) => response.header.as_mut(),
             Self::Hash(response) => response.header.as_mut(),
             Self::HashKV(response) => response.header.as_mut(),
+            Self::Done(response) => response.header.as_mut(),
+            Self::AuthStatus(response) => response.header.as_mut(),
+            Self::Token(response) => response.header.as_mut(),
+            Self::Names(response) => response.header.as_mut(),
+            Self::Role(response) => response.header.as_mut(),
             Self::KeepAlive(_) | Self::Refused { .. } | Self::Watch | Self::Silence => None,
         }
     }
@@ -130,6 +144,13 @@ impl Answer {
             _ => "ok".to_owned(),
         }
     }
+}
+
+/// A simple token without what is random in it: letters, a dot, and whether a number follows.
+fn shape(token: &str) -> String {
+    let (letters, index) = token.split_once('.').unwrap_or((token, ""));
+    let letters = letters.chars().map(|c| if c.is_ascii_alphabetic() { 'x' } else { c });
+    format!("{}.{}", letters.collect::<String>(), index.parse::<u64>().is_ok())
 }
 
 // === impl Names ===

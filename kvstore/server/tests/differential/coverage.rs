@@ -3,10 +3,12 @@
 use std::collections::BTreeMap;
 
 use crate::{
+    admin,
     op::{Against, Compare, Delete, End, Key, Lease, Op, Put, Range, Rev, Step, Txn, Watch, Who},
     stream::Said,
 };
 
+mod permissions;
 mod required;
 
 #[derive(Default)]
@@ -59,10 +61,19 @@ impl Coverage {
 
     /// The listed pairs that were met less often than they must in so many operations.
     pub(crate) fn missing(&self) -> Vec<String> {
+        self.missing_of(required::ROWS)
+    }
+
+    /// Those of a run with users.
+    pub(crate) fn missing_with_users(&self) -> Vec<String> {
+        self.missing_of(permissions::ROWS)
+    }
+
+    fn missing_of(&self, rows: &[required::Row]) -> Vec<String> {
         // 50 in a full run of 200,000.
         let bound = 50 * self.operations / 200_000;
         let mut missing = Vec::new();
-        for (request, result, options) in required::ROWS {
+        for (request, result, options) in rows {
             for option in *options {
                 let key = (*request, (*option).to_owned(), (*result).to_owned());
                 let count = self.counts.get(&key).copied().unwrap_or(0);
@@ -153,6 +164,15 @@ fn labels(op: &Op) -> (&'static str, Vec<String>) {
             has(*rev != Rev::At(0), "revision");
             "HashKV"
         }
+        Op::RoleGrantNothing { .. } => {
+            has(true, "nothing");
+            "RoleGrantPermission"
+        }
+        Op::UserAdd { no_password, .. } => {
+            has(*no_password, "no password");
+            "UserAdd"
+        }
+        other => admin::name(other).unwrap_or("As"),
     };
     (request, options)
 }

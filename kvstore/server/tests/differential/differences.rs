@@ -4,8 +4,9 @@ use crate::{
     answer::Answer,
     op::{
         Against, Compare, Delete,
-        End::{FromKey, One},
-        Key::K,
+        End::{self, FromKey, One, To},
+        Guise,
+        Key::{self, K},
         Lease::L,
         Op, Put, Range,
         Rev::{At, Head},
@@ -27,8 +28,12 @@ struct Row {
 }
 
 /// Whether a random sequence came upon one of the listed differences.
-pub(crate) fn intended(compacted: i64, reference: &Answer, subject: &Answer) -> bool {
+pub(crate) fn intended(op: &Op, compacted: i64, reference: &Answer, subject: &Answer) -> bool {
     match (reference, subject) {
+        // What names no keys: etcd answers it to everybody.
+        (Answer::Txn(_), Answer::Refused { message, .. }) => {
+            matches!(op, Op::Txn(txn) if names_nothing(txn)) && REFUSALS.contains(&message.as_str())
+        }
         // The first row: what etcd remembers is of revisions up to the last compaction.
         (Answer::HashKV(theirs), Answer::HashKV(ours)) => {
             theirs.compact_revision <= ours.compact_revision && (0..=compacted).contains(&theirs.hash_revision)
@@ -38,6 +43,25 @@ pub(crate) fn intended(compacted: i64, reference: &Answer, subject: &Answer) -> 
         }
         _ => false,
     }
+}
+
+/// For who one is.
+const REFUSALS: [&str; 3] =
+    ["etcdserver: user name is empty", "etcdserver: permission denied", "etcdserver: revision of auth store is old"];
+
+fn names_nothing(txn: &Txn) -> bool {
+    let names_nothing = |step: &Step| matches!(step, Step::Sub(txn) if names_nothing(txn));
+    txn.compare.is_empty() && txn.success.iter().chain(&txn.failure).all(names_nothing)
+}
+
+/// root and alice, who may what is granted to role 1, and is the one who asks.
+fn with_alice(granted: &[(i32, Key, End)]) -> Vec<Op> {
+    let add = |user| Op::UserAdd { user, password: 0, no_password: false };
+    let mut ops = vec![add(0), Op::UserGrant { user: 0, role: 0 }, add(1), Op::RoleAdd { role: 1 }];
+    ops.extend(granted.iter().map(|(kind, key, end)| Op::RoleGrant { role: 1, kind: *kind, key: *key, end: *end }));
+    ops.extend([Op::UserGrant { user: 1, role: 1 }, Op::AuthEnable]);
+    ops.extend([Op::Login { user: 1, password: 0 }, Op::As(Guise::U(1))]);
+    ops
 }
 
 fn rows() -> Vec<Row> {
@@ -81,6 +105,29 @@ fn rows() -> Vec<Row> {
             before: vec![Op::Put(put(K(1), V(1)))],
             request: Op::Txn(Txn { success: vec![delete_all, keep_value], ..Txn::default() }),
             reference: "transport error",
+            ours: "ok",
+        },
+        Row {
+            reason: "a transaction that names no keys is answered by etcd to everybody; here nothing is told to nobody",
+            before: [with_alice(&[]), vec![Op::As(Guise::Nobody)]].concat(),
+            request: Op::Txn(Txn::default()),
+            reference: "ok",
+            ours: "etcdserver: user name is empty",
+        },
+        Row {
+            reason: "etcd overlooks a permission behind another that begins with the same key: granted again for reading \
+                     only, it stays one for writing",
+            before: with_alice(&[(0, K(10), To(K(13))), (2, K(10), To(K(16))), (0, K(10), To(K(16)))]),
+            request: Op::Put(put(K(14), V(1))),
+            reference: "ok",
+            ours: "etcdserver: permission denied",
+        },
+        Row {
+            reason: "whether etcd permits a range that holds no key depends on how its tree of permissions grew; here it is \
+                     whether its first key is permitted",
+            before: with_alice(&[(0, K(13), One), (0, K(16), To(K(18)))]),
+            request: Op::Range(Range { key: K(17), end: To(K(0)), ..Range::one() }),
+            reference: "etcdserver: permission denied",
             ours: "ok",
         },
     ]

@@ -7,6 +7,7 @@ use crate::{
     peer::STREAMS,
 };
 
+mod permissions;
 mod transactions;
 mod watching;
 
@@ -22,13 +23,28 @@ const RESTART_EVERY: u32 = 400;
 pub(crate) struct Generator {
     rng: StdRng,
     ops: Vec<Op>,
+    /// Ranges that hold no key are left out: whether etcd permits one depends on how its tree of permissions grew.
+    forwards: bool,
+    last: Key,
 }
 
 /// The sequence of this seed.
 pub(crate) fn sequence(seed: u64, length: usize) -> Vec<Op> {
-    let mut generator = Generator { rng: StdRng::seed_from_u64(seed), ops: Vec::new() };
+    let (rng, last) = (StdRng::seed_from_u64(seed), Key::Nul);
+    let mut generator = Generator { rng, ops: Vec::new(), forwards: false, last };
     while generator.ops.len() < length {
         generator.step();
+    }
+    generator.ops.truncate(length);
+    generator.ops
+}
+
+/// The sequence of this seed in a store with users, most of whom may not do everything.
+pub(crate) fn sequence_with_users(seed: u64, length: usize) -> Vec<Op> {
+    let (rng, last) = (StdRng::seed_from_u64(seed), Key::Nul);
+    let mut generator = Generator { rng, ops: permissions::beginning(), forwards: true, last };
+    while generator.ops.len() < length {
+        generator.step_with_users();
     }
     generator.ops.truncate(length);
     generator.ops
@@ -63,17 +79,23 @@ impl Generator {
     }
 
     fn key(&mut self) -> Key {
-        match self.rng.random_range(0..200) {
+        self.last = match self.rng.random_range(0..200) {
             0..3 => Key::Empty,
             3..6 => Key::Nul,
             _ => Key::K(self.rng.random_range(0..KEYS.len()).try_into().unwrap()),
-        }
+        };
+        self.last
     }
 
+    /// Of the key that was drawn last.
     fn end(&mut self) -> End {
+        let first = self.last;
         match self.rng.random_range(0..10) {
             0..4 => End::One,
-            4..7 => End::To(self.key()),
+            4..7 => match (first, self.key()) {
+                (Key::K(first), Key::K(last)) if self.forwards && last <= first => End::One,
+                (_, last) => End::To(last),
+            },
             7..9 => End::Prefix,
             _ => End::FromKey,
         }

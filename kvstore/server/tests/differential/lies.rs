@@ -102,6 +102,16 @@ fn fields(answer: &mut Answer) -> Vec<Lie<'_>> {
             fields.push(("compact revision", Box::new(|| response.compact_revision += 1)));
             fields
         }
+        Answer::Done(response) => in_header(&mut response.header),
+        Answer::Token(response) => in_header(&mut response.header),
+        Answer::AuthStatus(response) => {
+            vec![
+                ("enabled", Box::new(|| response.enabled = !response.enabled)),
+                ("auth revision", Box::new(|| response.auth_revision += 1)),
+            ]
+        }
+        Answer::Names(response) => vec![("names", Box::new(|| response.users.push("one".to_owned())))],
+        Answer::Role(response) => vec![("permissions", Box::new(|| response.perm.push(Default::default())))],
         Answer::Refused { code, message } => {
             vec![("code", Box::new(|| *code += 1)), ("message", Box::new(|| message.push('.')))]
         }

@@ -1,6 +1,7 @@
 //! Differential test: the same requests to etcd and to this store, and every answer compared.
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 
+mod admin;
 mod answer;
 mod cases;
 mod coverage;
@@ -13,6 +14,7 @@ mod older;
 mod op;
 mod pages;
 mod peer;
+mod permissions;
 mod print;
 mod random;
 mod request;

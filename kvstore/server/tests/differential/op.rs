@@ -77,6 +77,21 @@ pub(crate) enum Who {
     Stranger,
 }
 
+/// Whom the requests from here on come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guise {
+    /// Without a token.
+    Nobody,
+    /// With one that nobody gave.
+    Forged,
+    /// With the last token that this one of [`USERS`] got.
+    U(u8),
+}
+
+pub(crate) const USERS: [&str; 5] = ["root", "alice", "bob", "carol", ""];
+pub(crate) const ROLES: [&str; 5] = ["root", "reader", "writer", "both", ""];
+pub(crate) const PASSWORDS: [&str; 3] = ["right", "wrong", ""];
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {
     pub(crate) key: Key,
@@ -213,6 +228,64 @@ pub(crate) enum Op {
     Hash,
     HashKV {
         rev: Rev,
+    },
+    As(Guise),
+    AuthEnable,
+    AuthDisable,
+    AuthStatus,
+    /// A token that is got is kept for its user.
+    Login {
+        user: u8,
+        password: u8,
+    },
+    UserAdd {
+        user: u8,
+        password: u8,
+        no_password: bool,
+    },
+    UserGet {
+        user: u8,
+    },
+    UserList,
+    UserDelete {
+        user: u8,
+    },
+    UserPassword {
+        user: u8,
+        password: u8,
+    },
+    UserGrant {
+        user: u8,
+        role: u8,
+    },
+    UserRevoke {
+        user: u8,
+        role: u8,
+    },
+    RoleAdd {
+        role: u8,
+    },
+    RoleGet {
+        role: u8,
+    },
+    RoleList,
+    RoleDelete {
+        role: u8,
+    },
+    RoleGrant {
+        role: u8,
+        kind: i32,
+        key: Key,
+        end: End,
+    },
+    /// Without saying what.
+    RoleGrantNothing {
+        role: u8,
+    },
+    RoleRevoke {
+        role: u8,
+        key: Key,
+        end: End,
     },
 }
 

@@ -1,17 +1,18 @@
 //! One server as the sequence's only client sees it.
 
-use std::time::Duration;
+use std::{collections::BTreeMap, time::Duration};
 
 use http::uri::PathAndQuery;
 use kvstore_server::pb::etcdserverpb::{
     AlarmRequest, CompactionRequest, DefragmentRequest, HashKvRequest, HashRequest, LeaseGrantRequest,
     LeaseGrantResponse, LeaseKeepAliveRequest, LeaseKeepAliveResponse, LeaseLeasesRequest, LeaseRevokeRequest,
-    LeaseTimeToLiveRequest, MemberListRequest, ResponseHeader, StatusRequest, StatusResponse,
+    LeaseTimeToLiveRequest, MemberListRequest, ResponseHeader, StatusRequest, StatusResponse, WatchCreateRequest,
+    WatchRequest, WatchResponse, watch_request::RequestUnion,
 };
 use prost::Message;
 use tokio::time::timeout;
 use tonic::{
-    Request, Status,
+    Request, Status, Streaming,
     client::Grpc,
     codegen::tokio_stream,
     transport::{Channel, Endpoint},
@@ -19,8 +20,9 @@ use tonic::{
 use tonic_prost::ProstCodec;
 
 use crate::{
+    admin,
     answer::{Answer, Names},
-    op::{Lease, Op, Who},
+    op::{Guise, Lease, Op, Who},
     request::Moment,
     stream::WatchStream,
 };
@@ -41,6 +43,9 @@ pub(crate) struct Peer {
     pub(crate) member: u64,
     cluster: u64,
     term: u64,
+    pub(crate) guise: Guise,
+    /// By user, those that [`Op::Login`] got.
+    pub(crate) tokens: BTreeMap<u8, String>,
 }
 
 // === impl Peer ===
@@ -51,9 +56,14 @@ impl Peer {
         let channel = Endpoint::from_shared(url.to_owned()).unwrap().connect_lazy();
         let grpc = Grpc::new(channel).max_decoding_message_size(usize::MAX).max_encoding_message_size(usize::MAX);
         let (streams, chosen) = Default::default();
-        let mut peer = Self { grpc, streams, chosen, member: 0, cluster: 0, term: 0 };
+        let (guise, tokens) = (Guise::Nobody, BTreeMap::new());
+        let mut peer = Self { grpc, streams, chosen, member: 0, cluster: 0, term: 0, guise, tokens };
         for _ in 0..400 {
             let status: Result<StatusResponse, _> = peer.unary("Maintenance/Status", StatusRequest {}).await;
+            if status.as_ref().is_err_and(|status| status.message().ends_with("user name is empty")) {
+                // It was restarted, and asks who this is.
+                return peer;
+            }
             if let Ok(status) = status
                 && status.leader != 0
                 && (!status.storage_version.is_empty() || status.version.starts_with("3.4"))
@@ -70,6 +80,7 @@ impl Peer {
     /// Goes on with the server at another address: it was restarted.
     pub(crate) async fn reconnect(&mut self, url: &str) {
         self.grpc = Self::connect(url).await.grpc;
+        self.tokens.clear();
     }
 
     pub(crate) fn names(&self) -> Names<'_> {
@@ -147,12 +158,12 @@ impl Peer {
                 let request = HashKvRequest { revision: now.rev(*rev) };
                 Answer::HashKV(self.unary("Maintenance/HashKV", request).await?)
             }
-            Op::WatchCreate(_)
-            | Op::WatchCancel { .. }
-            | Op::WatchProgress { .. }
-            | Op::WatchClose { .. }
-            | Op::Settle
-            | Op::Restart => Answer::Watch,
+            Op::As(guise) => {
+                self.guise = *guise;
+                Answer::Watch
+            }
+            op if admin::is(op) => self.admin(op).await?,
+            _ => Answer::Watch,
         })
     }
 
@@ -163,7 +174,8 @@ impl Peer {
     {
         self.grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
         let codec = ProstCodec::<Q, A>::default();
-        Ok(self.grpc.unary(Request::new(request), path(method), codec).await?.into_inner())
+        let request = self.signed(request);
+        Ok(self.grpc.unary(request, path(method), codec).await?.into_inner())
     }
 
     /// Everything that a server streams.
@@ -174,7 +186,7 @@ impl Peer {
     {
         self.grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
         let codec = ProstCodec::<Q, A>::default();
-        let mut stream = self.grpc.server_streaming(Request::new(request), path(method), codec).await?.into_inner();
+        let mut stream = self.grpc.server_streaming(self.signed(request), path(method), codec).await?.into_inner();
         let mut all = Vec::new();
         while let Some(message) = stream.message().await? {
             all.push(message);
@@ -186,13 +198,37 @@ impl Peer {
         self.grpc.ready().await.map_err(|error| Status::unknown(error.to_string()))?;
         let codec = ProstCodec::<LeaseKeepAliveRequest, LeaseKeepAliveResponse>::default();
         let requests: Vec<_> = ids.into_iter().map(|id| LeaseKeepAliveRequest { id }).collect();
-        let request = Request::new(tokio_stream::iter(requests));
+        let request = self.signed(tokio_stream::iter(requests));
         let mut stream = self.grpc.streaming(request, path("Lease/LeaseKeepAlive"), codec).await?.into_inner();
         let mut responses = Vec::new();
         while let Some(response) = stream.message().await? {
             responses.push(response);
         }
         Ok(responses)
+    }
+
+    /// A stream with one watch.
+    pub(crate) async fn watch(&mut self, create: WatchCreateRequest) -> Streaming<WatchResponse> {
+        self.grpc.ready().await.expect("the server is there");
+        let codec = ProstCodec::<WatchRequest, WatchResponse>::default();
+        let create = WatchRequest { request_union: Some(RequestUnion::CreateRequest(create)) };
+        // The stream goes on until it is dropped.
+        let requests = tokio_stream::StreamExt::chain(tokio_stream::once(create), tokio_stream::pending());
+        self.grpc.streaming(self.signed(requests), path("Watch/Watch"), codec).await.unwrap().into_inner()
+    }
+
+    /// With the token of the one whose request it is.
+    fn signed<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        let token = match self.guise {
+            Guise::Nobody => None,
+            Guise::Forged => Some("forged.1"),
+            Guise::U(user) => self.tokens.get(&user).map(String::as_str),
+        };
+        if let Some(token) = token {
+            request.metadata_mut().insert("token", token.parse().unwrap());
+        }
+        request
     }
 
     /// The stream of this number, opened if it is not open.

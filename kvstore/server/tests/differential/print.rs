@@ -3,9 +3,10 @@
 use crate::op::Op;
 
 /// The variants of each type, by which its values print.
-const TYPES: [(&str, &[&str]); 8] = [
+const TYPES: [(&str, &[&str]); 9] = [
     ("Against", &["Version", "Create", "Mod", "Bytes", "Lease", "Missing"]),
     ("End", &["One", "To", "Prefix", "FromKey"]),
+    ("Guise", &["Nobody", "Forged", "U"]),
     ("Key", &["K", "Empty", "Nul"]),
     ("Lease", &["L", "Chosen"]),
     ("Rev", &["At", "Head", "Compacted"]),
@@ -65,9 +66,11 @@ mod tests {
             Op::Alarm { action: 1, who: Who::Own, alarm: 1 },
             Op::Compact { rev: Rev::Head(-1), physical: true },
             Op::Settle,
+            Op::As(Guise::U(2)),
+            Op::RoleGrant { role: 1, kind: 2, key: Key::K(3), end: End::To(Key::K(4)) },
         ];
         let expected: Vec<&str> =
-            include_str!("print.rs").split("let ops = [\n").nth(1).unwrap().lines().take(5).collect();
+            include_str!("print.rs").split("let ops = [\n").nth(1).unwrap().lines().take(7).collect();
         let printed = as_test(1, &ops);
         let printed: Vec<&str> = printed.lines().filter(|line| line.trim().starts_with("Op::")).collect();
         let trimmed = |lines: &[&str]| lines.iter().map(|line| line.trim().to_owned()).collect::<Vec<_>>();

@@ -32,6 +32,9 @@ const PAIRS: usize = 2;
 /// How long a difference may be made shorter.
 const SHRINKING: Duration = Duration::from_secs(180);
 
+/// How a sequence of so many operations is made from a seed.
+pub(crate) type Sequence = fn(u64, usize) -> Vec<Op>;
+
 /// One difference, with what led to it.
 struct Found {
     seed: u64,
@@ -43,7 +46,7 @@ fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().map(|text| text.parse().unwrap_or_else(|_| panic!("{variable}={text} is no number")))
 }
 
-fn operations() -> usize {
+pub(crate) fn operations() -> usize {
     let set = |variable| std::env::var_os(variable).is_some();
     let usual = match (set("CAUSEWAY_TEST_LONG"), set("CAUSEWAY_TEST_QUICK")) {
         (true, _) => LONG,
@@ -72,7 +75,7 @@ pub(crate) fn first_difference(
 }
 
 /// Runs episodes until all are done or one differs.
-fn compare(reference: &Kind, subject: &Kind, operations: usize) -> (Coverage, Option<Found>) {
+fn compare((reference, subject): (&Kind, &Kind), operations: usize, sequence: Sequence) -> (Coverage, Option<Found>) {
     let seed = number("CAUSEWAY_DIFF_SEED").unwrap_or_else(|| rand::random::<u32>().into());
     println!("seed {seed} (CAUSEWAY_DIFF_SEED), {operations} operations (CAUSEWAY_DIFF_OPS)");
     let (next, coverage, found) = (AtomicUsize::new(0), Mutex::new(Coverage::default()), Mutex::new(None));
@@ -82,7 +85,7 @@ fn compare(reference: &Kind, subject: &Kind, operations: usize) -> (Coverage, Op
             return false;
         }
         let seed = seed.wrapping_add((begin / EPISODE) as u64);
-        let mut ops = generate::sequence(seed, EPISODE.min(operations - begin));
+        let mut ops = sequence(seed, EPISODE.min(operations - begin));
         let (different, met) = first_difference(reference, subject, &ops);
         coverage.lock().unwrap().add(met);
         if let Some((index, difference)) = different {
@@ -113,19 +116,24 @@ fn report(reference: &Kind, subject: &Kind, found: Found) {
     println!("reference: {}\nsubject:   {}", last.reference, last.subject);
 }
 
+/// What was met in so many operations without a difference.
+pub(crate) fn equal_over(reference: &Kind, subject: &Kind, operations: usize, sequence: Sequence) -> Coverage {
+    let (coverage, found) = compare((reference, subject), operations, sequence);
+    if let Some(found) = found {
+        report(reference, subject, found);
+        panic!("the servers differ");
+    }
+    coverage
+}
+
 fn equal(reference: &Kind, subject: &Kind, operations: usize) {
     let started = Instant::now();
-    let mut coverage = Coverage::default();
     // Some of it is never sent to the older etcd, and only ours is restarted.
     let whole = matches!((reference, subject), (Kind::Etcd(_), Kind::Causeway));
+    let mut coverage = Coverage::default();
     // What is rare may be met too rarely by one seed, and not by a second.
     for operations in [operations, operations / 2] {
-        let (met, found) = compare(reference, subject, operations);
-        coverage.add(met);
-        if let Some(found) = found {
-            report(reference, subject, found);
-            panic!("the servers differ");
-        }
+        coverage.add(equal_over(reference, subject, operations, generate::sequence));
         if !whole || coverage.missing().is_empty() {
             break;
         }
@@ -166,7 +174,7 @@ fn an_older_etcd_differs_only_as_listed() {
 fn an_older_etcd_is_told_apart_and_the_difference_shrinks() {
     let test = "an_older_etcd_is_told_apart_and_the_difference_shrinks";
     let (Some(etcd), Some(older)) = (servers::reference_for(test), servers::older_for(test)) else { return };
-    let (_, found) = compare(&etcd, &older, 1_000);
+    let (_, found) = compare((&etcd, &older), 1_000, generate::sequence);
     let found = found.expect("a difference in 1,000 operations");
     let last = found.ops.last().cloned();
     let shortest =

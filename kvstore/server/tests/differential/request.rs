@@ -51,6 +51,11 @@ fn end(first: Key, end: End) -> Vec<u8> {
     }
 }
 
+/// A key and an end as the two fields of a request.
+pub(crate) fn span(first: Key, last: End) -> (bytes::Bytes, bytes::Bytes) {
+    (key(first).into(), end(first, last).into())
+}
+
 // === impl Moment ===
 
 impl Moment<'_> {

@@ -21,8 +21,12 @@ pub(crate) struct Server {
     pub(crate) url: String,
     running: Running,
     older: bool,
+    auth_token: String,
     directory: tempfile::TempDir,
 }
+
+/// The least: passwords are not what is tested.
+const BCRYPT_COST: u32 = 4;
 
 enum Running {
     Process(Child),
@@ -75,13 +79,15 @@ fn free_port() -> u16 {
 }
 
 /// Ours on the data of this directory. Its segments are small, so that it often writes its state out.
-fn here(directory: &tempfile::TempDir) -> (kvstore_server::Server, String) {
+fn here(directory: &tempfile::TempDir, auth_token: &str) -> (kvstore_server::Server, String) {
     let config = kvstore_server::Config {
         name: "t".to_owned(),
         data_dir: directory.path().join("data"),
         listen_client_urls: vec!["http://127.0.0.1:0".to_owned()],
         unsafe_no_fsync: true,
         wal_segment_bytes: 32 << 10,
+        auth_token: auth_token.to_owned(),
+        bcrypt_cost: BCRYPT_COST,
         ..Default::default()
     };
     let server = apart(|| kvstore_server::Server::start(config).expect("the store starts"));
@@ -113,17 +119,23 @@ impl Server {
         if let Some(server) = server.take() {
             apart(|| server.stop().expect("nothing had ended it"));
         }
-        let (started, url) = here(&self.directory);
+        let (started, url) = here(&self.directory, &self.auth_token);
         (*server, self.url) = (Some(started), url);
         true
     }
 
     pub(crate) fn start(kind: &Kind) -> Self {
+        Self::start_with(kind, "simple")
+    }
+
+    /// With another kind of tokens.
+    pub(crate) fn start_with(kind: &Kind, auth_token: &str) -> Self {
+        let auth_token = auth_token.to_owned();
         let directory = tempfile::tempdir().unwrap();
         match kind {
             Kind::Causeway => {
-                let (server, url) = here(&directory);
-                Self { url, running: Running::Here(Some(server)), older: false, directory }
+                let (server, url) = here(&directory, &auth_token);
+                Self { url, running: Running::Here(Some(server)), older: false, auth_token, directory }
             }
             Kind::Etcd(path) | Kind::Older(path) => {
                 let url = format!("http://127.0.0.1:{}", free_port());
@@ -131,6 +143,7 @@ impl Server {
                 let log = std::fs::File::create(directory.path().join("log")).unwrap();
                 let child = Command::new(path)
                     .args(["--name", "t", "--log-level", "error", "--unsafe-no-fsync"])
+                    .args(["--auth-token", &auth_token, "--bcrypt-cost", &BCRYPT_COST.to_string()])
                     .arg("--data-dir")
                     .arg(directory.path().join("data"))
                     .args(["--listen-client-urls", &url, "--advertise-client-urls", &url])
@@ -140,7 +153,8 @@ impl Server {
                     .stderr(log)
                     .spawn()
                     .unwrap();
-                Self { url, running: Running::Process(child), older: matches!(kind, Kind::Older(_)), directory }
+                let older = matches!(kind, Kind::Older(_));
+                Self { url, running: Running::Process(child), older, auth_token, directory }
             }
         }
     }

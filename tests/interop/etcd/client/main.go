@@ -24,6 +24,10 @@ func main() {
 	if *etcdctl != "" {
 		checks = append(checks, ctlChecks...)
 	}
+	checks = append(checks, authChecks...)
+	if *etcdctl != "" {
+		checks = append(checks, ctlAuthChecks...)
+	}
 	ran, seen, failed := 0, 0, 0
 	for _, check := range checks {
 		if !strings.Contains(check.name, *only) {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 use super::text;
 use crate::{
     core::{
+        auth::By,
         span::Span,
         state::{State, Write},
     },
@@ -51,7 +52,7 @@ struct Filled {
 
 impl Filled {
     fn apply(&mut self, write: &Write) {
-        self.state.apply(Instant::now(), 1, write).unwrap();
+        self.state.apply(Instant::now(), 1, &By::Nobody, write).unwrap();
     }
 
     fn put(&mut self, key: &str, value: usize, lease: i64) {

@@ -12,6 +12,7 @@ use super::{Asked, FaultyFiles, Running, compact, delete, grant, put};
 use crate::{
     core::{
         Failure, Request,
+        auth::{By, Need},
         state::{State, Write},
     },
     pb::etcdserverpb as pb,
@@ -45,7 +46,7 @@ struct Held {
 
 impl Held {
     fn by(store: &Running) -> Result<Self, Failure> {
-        store.ask(Request::Barrier)?;
+        store.ask(Request::Barrier(Need::Nothing))?;
         let hash = pb::HashKvResponse::decode(store.ask(Request::HashKv { revision: 0 })?).unwrap();
         let leases = pb::LeaseLeasesResponse::decode(store.ask(Request::LeaseLeases)?).unwrap();
         let mut leases: Vec<i64> = leases.leases.iter().map(|lease| lease.id).collect();
@@ -101,7 +102,7 @@ fn load(
         if answer == Err(Failure::Stopped) {
             return Ok(acknowledged);
         }
-        let expected = model.apply(Instant::now(), 1, write).map(drop);
+        let expected = model.apply(Instant::now(), 1, &By::Nobody, write).map(drop);
         if answer.as_ref().map(drop) != expected.as_ref().map(drop) {
             return Err(format!("{write:?} was answered {answer:?}, and the model says {expected:?}"));
         }
@@ -129,7 +130,7 @@ fn life(seed: u64, lies: bool) -> Result<Statistics, String> {
                 return Err(format!("found {held:?}, acknowledged {:?}", Held::by_model(&model)));
             };
             // A refusal changes nothing.
-            let _: Result<_, Failure> = model.apply(Instant::now(), 1, &write);
+            let _: Result<_, Failure> = model.apply(Instant::now(), 1, &By::Nobody, &write);
             statistics.kept += 1;
         }
         waiting.clear();

@@ -2,7 +2,7 @@
 
 use super::{FaultyFiles, Running, SEGMENT, Stopped, driver, driver_with, put};
 use crate::{
-    core::{Failure, Request},
+    core::{Caller, Failure, Request},
     disk::{DataDir, Identity, Vote, WalOptions},
     driver::Driver,
 };
@@ -10,7 +10,7 @@ use crate::{
 /// The turns of [`Driver::run`], without its thread.
 fn step(driver: &mut Driver, request: Option<Request>) {
     let desk = driver.desk.clone();
-    let answered = request.map(|request| desk.ask(request, None));
+    let answered = request.map(|request| desk.ask(Caller::Nobody, request, None));
     let mut front = desk.front();
     while driver.write(&mut front).unwrap() {}
     front.core.work();

@@ -4,10 +4,16 @@ use bytes::Bytes;
 use prost::Message;
 use rand::{Rng, rngs::StdRng};
 
-use crate::pb::etcdserverpb::{self as pb, request_op::Request, watch_request::RequestUnion};
+use crate::{
+    core::{Caller, Proof},
+    pb::{
+        authpb::{Permission, UserAddOptions},
+        etcdserverpb::{self as pb, request_op::Request, watch_request::RequestUnion},
+    },
+};
 
 /// Every method that takes a message, as its path without the package.
-pub(super) const METHODS: [&str; 24] = [
+pub(super) const METHODS: [&str; 38] = [
     "KV/Range",
     "KV/Put",
     "KV/DeleteRange",
@@ -28,9 +34,23 @@ pub(super) const METHODS: [&str; 24] = [
     "Maintenance/HashKV",
     "Maintenance/MoveLeader",
     "Maintenance/Downgrade",
+    "Auth/AuthEnable",
+    "Auth/AuthDisable",
     "Auth/AuthStatus",
     "Auth/Authenticate",
     "Auth/UserAdd",
+    "Auth/UserGet",
+    "Auth/UserList",
+    "Auth/UserDelete",
+    "Auth/UserChangePassword",
+    "Auth/UserGrantRole",
+    "Auth/UserRevokeRole",
+    "Auth/RoleAdd",
+    "Auth/RoleGet",
+    "Auth/RoleList",
+    "Auth/RoleDelete",
+    "Auth/RoleGrantPermission",
+    "Auth/RoleRevokePermission",
     "grpc.health.v1.Health/Check",
 ];
 
@@ -49,8 +69,53 @@ pub(super) fn request(method: &str, dice: &mut StdRng) -> Vec<u8> {
         "Lease/LeaseTimeToLive" => pb::LeaseTimeToLiveRequest { id: lease(dice), keys: dice.random() }.encode_to_vec(),
         "Cluster/MemberList" => pb::MemberListRequest { linearizable: dice.random() }.encode_to_vec(),
         "Maintenance/Alarm" => alarm(dice).encode_to_vec(),
+        _ if method.starts_with("Auth/") => auth(&method[5..], dice),
         "Maintenance/HashKV" => pb::HashKvRequest { revision: number(dice) }.encode_to_vec(),
         _ => Vec::new(),
+    }
+}
+
+/// Few names, so that requests are about each other.
+fn name(dice: &mut StdRng) -> String {
+    ["root", "root", "root", "alice", "bob", ""][dice.random_range(0..6)].to_owned()
+}
+
+/// Mostly somebody who may everything, once there is somebody who may not.
+pub(super) fn caller(dice: &mut StdRng) -> Caller {
+    match dice.random_range(0..10) {
+        0 => Caller::Nobody,
+        1 => Caller::BadToken,
+        2 | 3 => Caller::User { name: name(dice).into(), proof: Proof::Certificate },
+        4 => Caller::User { name: name(dice).into(), proof: Proof::Signed { revision: dice.random_range(0..20) } },
+        _ => Caller::User { name: "root".into(), proof: Proof::Certificate },
+    }
+}
+
+fn auth(method: &str, dice: &mut StdRng) -> Vec<u8> {
+    let (one, other) = (name(dice), name(dice));
+    let password = ["", "secret", "other"][dice.random_range(0..3)].to_owned();
+    match method {
+        "Authenticate" => pb::AuthenticateRequest { name: one, password }.encode_to_vec(),
+        "UserAdd" => {
+            let options = dice.random_bool(0.9).then(|| UserAddOptions { no_password: dice.random_bool(0.9) });
+            pb::AuthUserAddRequest { name: one, password, options, hashed_password: other }.encode_to_vec()
+        }
+        "UserChangePassword" => {
+            let password = if dice.random_bool(0.9) { String::new() } else { password };
+            pb::AuthUserChangePasswordRequest { name: one, password, hashed_password: other }.encode_to_vec()
+        }
+        "UserGrantRole" => pb::AuthUserGrantRoleRequest { user: one, role: other }.encode_to_vec(),
+        "UserRevokeRole" => pb::AuthUserRevokeRoleRequest { name: one, role: other }.encode_to_vec(),
+        "RoleGrantPermission" => {
+            let (perm_type, key, range_end) = (dice.random_range(0..4), key(dice), key(dice));
+            let perm = dice.random_bool(0.9).then_some(Permission { perm_type, key, range_end });
+            pb::AuthRoleGrantPermissionRequest { name: one, perm }.encode_to_vec()
+        }
+        "RoleRevokePermission" => {
+            pb::AuthRoleRevokePermissionRequest { role: one, key: key(dice), range_end: key(dice) }.encode_to_vec()
+        }
+        // The others have a name, which is the same field in all.
+        _ => pb::AuthUserGetRequest { name: one }.encode_to_vec(),
     }
 }
 

@@ -14,15 +14,19 @@ use runtime::Tasks;
 use tonic::Status;
 
 use crate::{
-    core::{Core, Limits, Request, StreamId, StreamRequest, consensus::Consensus, raft_log::RaftLog, state::State},
+    core::{
+        Caller, Core, Limits, Request, StreamId, StreamRequest, consensus::Consensus, raft_log::RaftLog, state::State,
+    },
     driver::{Desk, Handle},
     edge::{
         Served,
         grpc::{decode, status},
         unary::{self, Method},
     },
+    passwords::Passwords,
     pb::etcdserverpb::{self as pb, watch_request::RequestUnion},
     status::Shared,
+    tokens,
 };
 
 /// Turns after which what was asked must be done.
@@ -43,6 +47,8 @@ pub(super) struct Store {
     /// Time that passed at once.
     ahead: Duration,
     served: Served,
+    /// Who asks from now on.
+    pub(super) caller: Caller,
     /// Watch messages, decoded: number of the watch, message.
     told: Vec<(i64, pb::WatchResponse)>,
     log: Vec<Entry>,
@@ -59,13 +65,15 @@ impl Store {
     fn with(log: Vec<Entry>, hard_state: HardState) -> Self {
         let log = RaftLog::new(vec![1], hard_state, (0, 0), log);
         let consensus = Consensus::new(1, log, 0, 5).unwrap();
-        let shared = Arc::new(Shared::new(pb::Member::default(), LIMITS.max_request_bytes, Tasks::default()));
+        let shared = Shared::new(pb::Member::default(), LIMITS.max_request_bytes, Tasks::default());
+        let shared = Arc::new(shared.with(tokens::simple(), Passwords::new(4)));
         let desk = Desk::new(Core::new(consensus, State::new(7, 1), LIMITS, 99));
         let handle = Handle::new(desk.clone());
         let mut store = Self {
             desk,
             ahead: Duration::ZERO,
-            served: Served { handle, shared },
+            served: Served::new(handle, shared),
+            caller: Caller::Nobody,
             told: Vec::new(),
             log: Vec::new(),
             hard_state: HardState::default(),
@@ -82,16 +90,17 @@ impl Store {
             return self.watch(&raw);
         }
         let served = self.served.clone();
+        let caller = self.caller.clone();
         let answer = if method == "Lease/LeaseKeepAlive" {
             self.drive(async {
                 let asked: pb::LeaseKeepAliveRequest = decode(&raw)?;
-                served.handle.ask(Request::LeaseKeepAlive(asked.id)).await.map_err(status)
+                served.handle.ask(caller, Request::LeaseKeepAlive(asked.id)).await.map_err(status)
             })
         } else {
             let path =
                 if method.starts_with("grpc.") { format!("/{method}") } else { format!("/etcdserverpb.{method}") };
             let method = Method::find(&path).unwrap();
-            self.drive(unary::ask(&served, method, raw))
+            self.drive(unary::ask(&served, caller, method, raw))
         };
         let Ok(answer) = answer else { return false };
         if !["Maintenance/Defragment", "grpc.health.v1.Health/Check"].contains(&method) {
@@ -130,7 +139,7 @@ impl Store {
         self.told.clear();
         let watches = self.desk.front().core.hub().watch_count();
         let (request, created) = match asked.request_union {
-            Some(RequestUnion::CreateRequest(create)) => (StreamRequest::Create(create), 1),
+            Some(RequestUnion::CreateRequest(create)) => (StreamRequest::Create(create, self.caller.clone()), 1),
             Some(RequestUnion::CancelRequest(cancel)) => (StreamRequest::Cancel(cancel.watch_id), 0),
             Some(RequestUnion::ProgressRequest(_)) => (StreamRequest::Progress, 0),
             None => return true,
