@@ -13,7 +13,6 @@
 //! store means for the datapath: here it is only said that a store is unknown.
 
 mod backend;
-mod certificates;
 mod client;
 mod config;
 mod core {

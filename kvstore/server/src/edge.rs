@@ -4,6 +4,7 @@
 
 mod codec;
 mod connection;
+mod door;
 mod gathered;
 mod grpc;
 mod health;
@@ -13,6 +14,7 @@ mod maintenance;
 mod outbox;
 mod pages;
 mod probes;
+mod tls;
 mod unary;
 mod watch;
 mod workers;
@@ -21,7 +23,10 @@ mod workers;
 mod fuzz;
 
 pub(crate) use connection::Served;
+pub(crate) use door::{Door, ENDS, Peer};
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub(crate) use outbox::{Framer, Outbox};
+pub(crate) use tls::{REASONS as HANDSHAKE_FAILURES, Tls, generate};
+pub use tls::{TlsConfig, TlsError, TlsVersion};
 pub(crate) use workers::Workers;

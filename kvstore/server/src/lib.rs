@@ -23,8 +23,8 @@ mod server;
 pub mod snapshot;
 mod status;
 
-pub use config::Config;
+pub use config::{Config, TlsSource};
 pub use driver::{AutoCompaction, RecoverError, Stopped};
-pub use edge::ListenError;
+pub use edge::{ListenError, TlsConfig, TlsError, TlsVersion};
 pub use server::{Server, StartError};
 pub use status::ETCD_VERSION;

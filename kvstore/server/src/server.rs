@@ -1,5 +1,7 @@
 //! A running store: its threads, and how it ends.
 
+mod tls;
+
 use std::{
     sync::Arc,
     thread::JoinHandle,
@@ -13,8 +15,9 @@ use crate::{
     core::Limits,
     disk::{RealFiles, WalOptions},
     driver::{Driver, Handle, RecoverError, Stopped, recover},
-    edge::{ListenError, Listener, Served, Workers},
+    edge::{ListenError, Listener, Served, TlsError, Workers},
     identity::identity,
+    metrics::Metrics,
     pb::etcdserverpb::Member,
     status::Shared,
 };
@@ -29,6 +32,8 @@ pub enum StartError {
     Data(#[from] RecoverError),
     #[error(transparent)]
     Listen(#[from] ListenError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("the store ended while it started")]
@@ -64,11 +69,17 @@ impl Server {
             sync: !config.unsafe_no_fsync,
             ..WalOptions::default()
         };
+        let metrics = Metrics::new();
+        let given = tls::given(&config, &metrics)?;
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
         let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
-        let listeners =
-            config.listen_client_urls.iter().map(|url| Listener::bind(url)).collect::<Result<Vec<_>, _>>()?;
+        let tls = given.or(tls::made(&config, &metrics)?);
+        let bind = |urls: &[String]| -> Result<Vec<_>, _> {
+            urls.iter().map(|url| Listener::bind(url, tls.as_ref())).collect()
+        };
+        let mut listeners = bind(&config.listen_client_urls)?;
         let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
+        listeners.extend(bind(&config.listen_metrics_urls)?.into_iter().map(Listener::only_pages));
         let client_urls = if config.advertise_client_urls.is_empty() { &urls } else { &config.advertise_client_urls };
         let member = Member {
             id: recovered.core.state().member,
@@ -78,7 +89,7 @@ impl Server {
             is_learner: false,
         };
         let tasks = Tasks::default();
-        let shared = Arc::new(Shared::new(member, config.max_request_bytes, tasks.clone()));
+        let shared = Arc::new(Shared::with_metrics(member, config.max_request_bytes, metrics, tasks.clone()));
         let driver = Driver::new(recovered, config.auto_compaction.clone(), shared.clone());
         let handle = driver.handle();
         let driver = std::thread::Builder::new()

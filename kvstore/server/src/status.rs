@@ -7,7 +7,7 @@ use std::{
 
 use runtime::Tasks;
 
-use crate::{core::Core, metrics::Metrics, pb::etcdserverpb::Member};
+use crate::{core::Core, edge::Door, metrics::Metrics, pb::etcdserverpb::Member};
 
 /// The version of etcd whose API this is: clients choose by it what they may ask.
 pub const ETCD_VERSION: &str = "3.6.16";
@@ -21,19 +21,26 @@ pub(crate) struct Shared {
     pub(crate) max_request_bytes: usize,
     pub(crate) member: Member,
     pub(crate) metrics: Metrics,
+    pub(crate) door: Door,
     pub(crate) tasks: Tasks,
 }
 
 // === impl Shared ===
 
 impl Shared {
+    #[cfg(test)]
     pub(crate) fn new(member: Member, max_request_bytes: usize, tasks: Tasks) -> Self {
+        Self::with_metrics(member, max_request_bytes, Metrics::new(), tasks)
+    }
+
+    pub(crate) fn with_metrics(member: Member, max_request_bytes: usize, metrics: Metrics, tasks: Tasks) -> Self {
         Self {
             leader: AtomicU64::new(0),
             full: AtomicBool::new(false),
             max_request_bytes,
             member,
-            metrics: Metrics::new(),
+            door: Door::new(metrics.connections.clone()),
+            metrics,
             tasks,
         }
     }

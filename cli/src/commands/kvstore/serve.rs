@@ -163,6 +163,8 @@ fn config(args: Args) -> Result<Config> {
         unsafe_no_fsync: args.unsafe_no_fsync,
         wal_segment_bytes: defaults.wal_segment_bytes,
         workers: defaults.workers,
+        tls: None,
+        listen_metrics_urls: Vec::new(),
     })
 }
 

@@ -1,6 +1,6 @@
 //! Connections: each is served until it ends or the server stops; silent and slow ones are bounded.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -9,7 +9,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 
-use super::{gathered::Gathered, grpc, lean, listener::Socket, pages};
+use super::{Peer, door::Guest, gathered::Gathered, grpc, lean, listener::Arrival, pages};
 use crate::{driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -52,19 +52,38 @@ pub(super) fn builder() -> Builder<TokioExecutor> {
 }
 
 /// Serves one connection until it ends or is dropped.
-pub(super) async fn serve(builder: Builder<TokioExecutor>, socket: Pin<Box<dyn Socket>>, served: Served) {
-    let service = service_fn(move |request| answer(served.clone(), request));
-    if let Err(error) = builder.serve_connection(TokioIo::new(Gathered::new(socket)), service).await {
-        tracing::debug!(error, "a connection ended");
+pub(super) async fn serve(builder: Builder<TokioExecutor>, arrival: Arrival, guest: Guest, served: Served) {
+    let shared = served.shared.clone();
+    let Some((socket, peer)) = shared.door.greet(arrival, &guest).await else { return };
+    let asking = guest.asking();
+    let service = service_fn(move |mut request: Request<Incoming>| {
+        asking.note();
+        if peer.common_name.is_some() {
+            request.extensions_mut().insert::<Peer>(peer.clone());
+        }
+        answer(served.clone(), request, peer.only_pages)
+    });
+    tokio::select! {
+        ended = builder.serve_connection(TokioIo::new(Gathered::new(socket)), service) => {
+            if let Err(error) = ended {
+                shared.door.ended(&*error);
+                tracing::debug!(error, "a connection ended");
+            }
+        }
+        () = guest.asked_to_leave() => {}
     }
 }
 
-async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<lean::Body>, Infallible> {
+async fn answer(
+    served: Served,
+    request: Request<Incoming>,
+    only_pages: bool,
+) -> Result<Response<lean::Body>, Infallible> {
     let is_grpc = request
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    Ok(if is_grpc {
+    Ok(if is_grpc && !only_pages {
         grpc::answer(&served, request).await
     } else {
         Box::pin(pages::answer(&served, &request)).await.map(lean::Body::Other)

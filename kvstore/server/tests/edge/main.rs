@@ -1,0 +1,11 @@
+//! A server of ours as clients and strangers meet it: its sockets, its TLS, its small services. What it answers to
+//! requests for keys is compared with etcd in `differential`.
+#![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
+
+mod bad_connections;
+mod certificates;
+mod peer;
+mod reload;
+mod server;
+mod stock;
+mod tls;
