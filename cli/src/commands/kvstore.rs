@@ -1,5 +1,6 @@
 //! `causeway kvstore`: any etcd, by address or client file; and the embedded store.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -20,6 +21,15 @@ pub(crate) struct Args {
     /// etcd.address=URL or etcd.config=FILE
     #[arg(long, global = true, env = "CAUSEWAY_KVSTORE_OPT", default_value = "etcd.address=http://127.0.0.1:2379")]
     kvstore_opt: String,
+    /// Authorities that issued the store's certificate, PEM
+    #[arg(long, env = "ETCDCTL_CACERT")]
+    cacert: Option<PathBuf>,
+    /// Our certificate for the store, PEM
+    #[arg(long, env = "ETCDCTL_CERT", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, env = "ETCDCTL_KEY", requires = "cert")]
+    key: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -95,7 +105,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         command => command,
     };
-    let options = kvstore::Options::parse(&args.kvstore_opt)?;
+    let files = kvstore::ClientFiles { ca: args.cacert, cert: args.cert, key: args.key };
+    let options = kvstore::Options { files, ..kvstore::Options::parse(&args.kvstore_opt)? };
     let at = format!("use the store at {} (--kvstore-opt chooses another)", args.kvstore_opt);
     let done = match command {
         Command::Get { .. } | Command::Set { .. } | Command::Delete { .. } | Command::Watch { .. } => {

@@ -23,6 +23,16 @@ pub struct Options {
     pub keep_alive_time: Option<Duration>,
     /// `etcd.keepaliveTimeout`: how long a probe may stay without an answer.
     pub keep_alive_timeout: Option<Duration>,
+    /// Given beside, for commands: they win over those of `etcd.config`.
+    pub files: ClientFiles,
+}
+
+/// Files for TLS, as etcdctl takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientFiles {
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +117,13 @@ impl Options {
             (None, Some(path)) => load_config(path).map_err(OptionsError::Config)?,
             (None, None) => return Err(OptionsError::Nowhere),
             (Some(_), Some(_)) => return Err(OptionsError::Where),
+        };
+        let ClientFiles { ca, cert, key } = self.files.clone();
+        let config = EtcdConfig {
+            trusted_ca_file: ca.or(config.trusted_ca_file),
+            cert_file: cert.or(config.cert_file),
+            key_file: key.or(config.key_file),
+            ..config
         };
         Ok(self.with_keep_alive(config))
     }

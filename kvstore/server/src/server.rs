@@ -3,6 +3,7 @@
 mod tls;
 
 use std::{
+    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -34,6 +35,12 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Tls(#[from] TlsError),
+    #[error(
+        "{} holds a member of cluster {found:x}, and --initial-cluster-token {token:?} with --initial-advertise-peer-urls makes \
+         cluster {wanted:x}: leave the token out to serve what is there, or name another --data-dir",
+        data_dir.display()
+    )]
+    OtherCluster { data_dir: PathBuf, token: String, found: u64, wanted: u64 },
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("the store ended while it started")]
@@ -73,6 +80,7 @@ impl Server {
         let given = tls::given(&config, &metrics)?;
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
         let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
+        check_cluster(&config, recovered.core.state().cluster)?;
         let tls = given.or(tls::made(&config, &metrics)?);
         let bind = |urls: &[String]| -> Result<Vec<_>, _> {
             urls.iter().map(|url| Listener::bind(url, tls.as_ref())).collect()
@@ -151,6 +159,16 @@ impl Server {
         self.workers.stop();
         ended
     }
+}
+
+/// etcd goes on with whatever lies there. But who names a cluster means that one.
+fn check_cluster(config: &Config, found: u64) -> Result<(), StartError> {
+    let Some(token) = config.initial_cluster_token.clone() else { return Ok(()) };
+    let wanted = identity(Some(&token), &config.initial_advertise_peer_urls).cluster_id;
+    if wanted == found {
+        return Ok(());
+    }
+    Err(StartError::OtherCluster { data_dir: config.data_dir.clone(), token, found, wanted })
 }
 
 impl Drop for Server {

@@ -61,6 +61,7 @@ const EDGES: [(&str, &[&str]); 29] = [
         "cli",
         &[
             "agent",
+            "certificates",
             "chaos",
             "operator",
             "api",

@@ -7,5 +7,6 @@ mod certificates;
 mod peer;
 mod reload;
 mod server;
+mod starting;
 mod stock;
 mod tls;
