@@ -3,6 +3,7 @@
 //! Deliberately absent: any state. A request is decoded, asked of the store, and its answer is sent as it comes.
 
 mod codec;
+mod concurrency;
 mod connection;
 mod door;
 mod gathered;

@@ -5,7 +5,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{Code, Status, Streaming, body::Body, server::Grpc};
 
-use super::{Served, codec::Raw, health, lean, maintenance, unary, watch};
+use super::{Served, codec::Raw, concurrency, health, lean, maintenance, unary, watch};
 use crate::core::Failure;
 
 /// gRPC's own bytes beside a request, as etcd allows for.
@@ -43,6 +43,7 @@ async fn general(served: &Served, request: Request<Incoming>) -> Response<Body> 
             grpc.server_streaming(maintenance::Snapshotting(served.clone()), request).await
         }
         "/grpc.health.v1.Health/Watch" => grpc.server_streaming(health::Watching(served.clone()), request).await,
+        concurrency::OBSERVE => grpc.server_streaming(concurrency::Observing(served.clone()), request).await,
         _ => match unary::Method::find(&path) {
             Some(method) => grpc.unary(unary::Asking { served: served.clone(), method }, request).await,
             None => unknown(&path).into_http(),

@@ -11,7 +11,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Served,
+    Served, concurrency,
     grpc::{decode, status},
     health, maintenance,
 };
@@ -23,7 +23,7 @@ use crate::{
 type Answering<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
 /// The services that are served, for naming what is unknown.
-pub(super) const SERVICES: [&str; 7] = [
+pub(super) const SERVICES: [&str; 11] = [
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
     "etcdserverpb.Lease",
@@ -31,6 +31,10 @@ pub(super) const SERVICES: [&str; 7] = [
     "etcdserverpb.Maintenance",
     "etcdserverpb.Auth",
     "grpc.health.v1.Health",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +63,7 @@ pub(super) enum Method {
     /// What is not built yet.
     Missing,
     Health,
+    Concurrency(concurrency::Method),
 }
 
 /// A unary call.
@@ -102,7 +107,7 @@ impl Method {
             }
             ("Auth", "RoleList" | "RoleDelete" | "RoleGrantPermission" | "RoleRevokePermission") => Self::Missing,
             ("grpc.health.v1.Health", "Check") => Self::Health,
-            _ => return None,
+            _ => Self::Concurrency(concurrency::Method::find(service, method)?),
         })
     }
 }
@@ -149,6 +154,7 @@ pub(super) async fn ask(served: &Served, method: Method, raw: Bytes) -> Result<B
         Method::Downgrade | Method::Missing => return Err(status(Failure::NotBuilt)),
         Method::Authenticate => return Err(status(Failure::AuthNotEnabled)),
         Method::AuthStatus => return Box::pin(maintenance::auth_status(served)).await,
+        Method::Concurrency(method) => return Box::pin(concurrency::ask(served, method, raw)).await,
         Method::Health => return health::check(served, &decode(&raw)?),
     };
     served.handle.ask(ask).await.map_err(status)

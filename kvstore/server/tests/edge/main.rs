@@ -4,6 +4,7 @@
 
 mod bad_connections;
 mod certificates;
+mod concurrency;
 mod peer;
 mod reload;
 mod server;
