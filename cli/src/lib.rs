@@ -74,10 +74,18 @@ enum Command {
 /// Runs the command that the arguments name.
 pub fn main() -> ExitCode {
     let given: Vec<_> = std::env::args_os().collect();
-    if let Some(refused) = commands::kvstore::serve::not_yet(&given) {
-        eprintln!("error: {refused}");
-        return ExitCode::from(usage::WRONG);
-    }
+    let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+    let given = match commands::kvstore::serve::gather(&given, |name| std::env::var(name).ok(), names) {
+        Ok(None) => given,
+        Ok(Some(gathered)) => {
+            gathered.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+            gathered.arguments
+        }
+        Err(refused) => {
+            eprintln!("error: {refused}");
+            return ExitCode::from(usage::WRONG);
+        }
+    };
     let (arguments, origins) = match with_sources(given) {
         Ok(found) => found,
         Err(error) => return failed(&error),

@@ -1,5 +1,6 @@
 //! `causeway kvstore`: any etcd, by address or client file; and the embedded store.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -26,6 +27,15 @@ pub(crate) struct Args {
     kvstore_opt: String,
     #[command(flatten)]
     login: password::Login,
+    /// Authorities that issued the store's certificate, PEM
+    #[arg(long, env = "ETCDCTL_CACERT")]
+    cacert: Option<PathBuf>,
+    /// Our certificate for the store, PEM
+    #[arg(long, env = "ETCDCTL_CERT", requires = "key")]
+    cert: Option<PathBuf>,
+    /// Its key
+    #[arg(long, env = "ETCDCTL_KEY", requires = "cert")]
+    key: Option<PathBuf>,
     #[command(subcommand)]
     command: Command,
 }
@@ -110,7 +120,8 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         command => command,
     };
-    let options = kvstore::Options { user: args.login.user()?, ..kvstore::Options::parse(&args.kvstore_opt)? };
+    let files = kvstore::ClientFiles { ca: args.cacert, cert: args.cert, key: args.key };
+    let options = kvstore::Options { files, user: args.login.user()?, ..kvstore::Options::parse(&args.kvstore_opt)? };
     let at = format!("use the store at {} (--kvstore-opt chooses another)", args.kvstore_opt);
     let done = match command {
         Command::Get { .. } | Command::Set { .. } | Command::Delete { .. } | Command::Watch { .. } => {

@@ -9,7 +9,7 @@ use std::{
 use etcd_client::{Certificate, Identity, TlsOptions};
 use serde::Deserialize;
 
-use crate::certificates::{self, CertificateError, Files};
+use certificates::{Authorities, CertificateError, Pair, Purpose};
 
 /// Fields as etcd's client library names them. What we cannot honour is refused, not ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -50,6 +50,13 @@ pub struct EtcdConfig {
     pub keep_alive_time: Option<Duration>,
     #[serde(skip)]
     pub keep_alive_timeout: Option<Duration>,
+}
+
+/// What was read and found usable.
+#[derive(Debug)]
+pub(crate) struct Files {
+    pub(crate) ca: Option<Authorities>,
+    pub(crate) pair: Option<Pair>,
 }
 
 /// A client file of more bytes is none: ten endpoints take one thousandth of it.
@@ -218,10 +225,10 @@ impl EtcdConfig {
         let Some(files) = self.certificates(SystemTime::now())? else { return Ok(None) };
         let mut tls = TlsOptions::new();
         if let Some(ca) = files.ca {
-            tls = tls.ca_certificate(Certificate::from_pem(ca));
+            tls = tls.ca_certificate(Certificate::from_pem(ca.text));
         }
-        if let Some((cert, key)) = files.pair {
-            tls = tls.identity(Identity::from_pem(cert, key));
+        if let Some(pair) = files.pair {
+            tls = tls.identity(Identity::from_pem(pair.cert_text, pair.key_text));
         }
         Ok(Some(tls))
     }
@@ -232,8 +239,10 @@ impl EtcdConfig {
         if !self.is_tls() {
             return Ok(None);
         }
+        let ca = self.ca().map(|path| Authorities::read(path, now)).transpose()?;
         let pair = self.cert_file.as_deref().zip(self.key_file.as_deref());
-        Ok(Some(certificates::read(self.ca().map(PathBuf::as_path), pair, now)?))
+        let pair = pair.map(|(cert, key)| Pair::read(cert, key, Purpose::Client, now)).transpose()?;
+        Ok(Some(Files { ca, pair }))
     }
 
     pub(crate) fn user(&self) -> Result<Option<(String, String)>, ConfigError> {

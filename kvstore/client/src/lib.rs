@@ -13,7 +13,6 @@
 //! store means for the datapath: here it is only said that a store is unknown.
 
 mod backend;
-mod certificates;
 mod client;
 mod config;
 mod core {
@@ -50,7 +49,7 @@ pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
 pub use list_watch::{Follower, follow};
 pub use locks::{LockError, LockGuard, Locks};
 pub use observe::{Observed, Observer};
-pub use options::{Options, OptionsError, duration, lease_ttl};
+pub use options::{ClientFiles, Options, OptionsError, duration, lease_ttl};
 pub use types::{
     Compare, Header, KeyEvent, KeyValue, LeaseGrant, LeaseId, Op, OpResult, Range, RangeResult, Revision, ServerStatus,
     Txn, TxnResult, WatchBatch, prefix_end,

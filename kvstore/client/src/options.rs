@@ -25,6 +25,16 @@ pub struct Options {
     pub keep_alive_timeout: Option<Duration>,
     /// Name and password, before those of the file; not one of the pairs, for a password may hold a comma.
     pub user: Option<(String, String)>,
+    /// Given beside, for commands: they win over those of `etcd.config`.
+    pub files: ClientFiles,
+}
+
+/// Files for TLS, as etcdctl takes them.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ClientFiles {
+    pub ca: Option<PathBuf>,
+    pub cert: Option<PathBuf>,
+    pub key: Option<PathBuf>,
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -109,6 +119,13 @@ impl Options {
             (None, Some(path)) => load_config(path).map_err(OptionsError::Config)?,
             (None, None) => return Err(OptionsError::Nowhere),
             (Some(_), Some(_)) => return Err(OptionsError::Where),
+        };
+        let ClientFiles { ca, cert, key } = self.files.clone();
+        let config = EtcdConfig {
+            trusted_ca_file: ca.or(config.trusted_ca_file),
+            cert_file: cert.or(config.cert_file),
+            key_file: key.or(config.key_file),
+            ..config
         };
         let mut config = self.with_keep_alive(config);
         if let Some((name, password)) = self.user.clone() {

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{disk::WalOptions, driver::AutoCompaction};
+use crate::{disk::WalOptions, driver::AutoCompaction, edge::TlsConfig};
 
 /// etcd's default, and its recommended bound.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -10,13 +10,26 @@ const MAX_REQUEST_BYTES: usize = 3 << 19;
 const MAX_TXN_OPS: usize = 128;
 const NOTIFY_EVERY: Duration = Duration::from_secs(600);
 
+/// What `https://` URLs show.
+#[derive(Debug, Clone)]
+pub enum TlsSource {
+    /// Certificates of somebody else's making.
+    Files(TlsConfig),
+    /// A certificate that is made beside the data, for so many years.
+    Auto { years: u32 },
+}
+
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The member's name, as member lists show it.
     pub name: String,
     pub data_dir: PathBuf,
-    /// `http://IP:PORT` or `unix://PATH`; port 0 takes one that is free.
+    /// `http://IP:PORT`, `https://IP:PORT` or `unix://PATH`; port 0 takes one that is free.
     pub listen_client_urls: Vec<String>,
+    /// Where only health and metrics are served: no request for keys, whatever it may show.
+    pub listen_metrics_urls: Vec<String>,
+    /// For `https://` URLs.
+    pub tls: Option<TlsSource>,
     /// What member lists tell clients; what is listened on, when empty.
     pub advertise_client_urls: Vec<String>,
     /// What member lists tell peers. One member listens on none.
@@ -50,6 +63,8 @@ impl Default for Config {
             name: "default".to_owned(),
             data_dir: PathBuf::from("default.etcd"),
             listen_client_urls: vec!["http://127.0.0.1:2379".to_owned()],
+            listen_metrics_urls: Vec::new(),
+            tls: None,
             advertise_client_urls: Vec::new(),
             initial_advertise_peer_urls: vec!["http://localhost:2380".to_owned()],
             initial_cluster_token: None,

@@ -4,7 +4,9 @@
 
 mod auth;
 mod codec;
+mod concurrency;
 mod connection;
+mod door;
 mod gathered;
 mod grpc;
 mod health;
@@ -15,6 +17,7 @@ mod outbox;
 mod pages;
 mod principal;
 mod probes;
+mod tls;
 mod unary;
 mod watch;
 mod workers;
@@ -23,7 +26,10 @@ mod workers;
 mod fuzz;
 
 pub(crate) use connection::Served;
+pub(crate) use door::{Door, ENDS, Peer};
 pub use listener::ListenError;
 pub(crate) use listener::Listener;
 pub(crate) use outbox::{Framer, Outbox};
+pub(crate) use tls::{REASONS as HANDSHAKE_FAILURES, Tls, generate};
+pub use tls::{TlsConfig, TlsError, TlsVersion};
 pub(crate) use workers::Workers;

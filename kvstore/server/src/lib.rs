@@ -29,9 +29,9 @@ pub mod snapshot;
 mod status;
 mod tokens;
 
-pub use config::Config;
+pub use config::{Config, TlsSource};
 pub use driver::{AutoCompaction, RecoverError, Stopped};
-pub use edge::ListenError;
+pub use edge::{ListenError, TlsConfig, TlsError, TlsVersion};
 pub use server::{Server, StartError};
 pub use status::ETCD_VERSION;
 pub use tokens::TokenError;

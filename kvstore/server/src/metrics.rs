@@ -1,5 +1,7 @@
 //! The store's metrics, with etcd's names where they mean the same.
 
+mod connections;
+
 use std::time::Duration;
 
 use prometheus::{Gauge, Histogram, HistogramOpts, IntCounter, IntGauge, Opts, Registry};
@@ -7,8 +9,11 @@ use runtime::metrics::{register, text};
 
 use crate::core::Core;
 
+pub(crate) use connections::Connections;
+
 pub(crate) struct Metrics {
     registry: Registry,
+    pub(crate) connections: Connections,
     has_leader: IntGauge,
     is_leader: IntGauge,
     applied: IntGauge,
@@ -53,6 +58,7 @@ impl Metrics {
         );
         register(&registry, version.expect("the name is valid")).set(1);
         Self {
+            connections: Connections::new(&registry),
             has_leader: gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
             is_leader: gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
             applied: gauge("etcd_server_proposals_applied_total", "The index of the last entry that is applied."),

@@ -1,6 +1,9 @@
 //! A running store: its threads, and how it ends.
 
+mod tls;
+
 use std::{
+    path::PathBuf,
     sync::Arc,
     thread::JoinHandle,
     time::{Duration, Instant},
@@ -13,8 +16,9 @@ use crate::{
     core::Limits,
     disk::{RealFiles, WalOptions},
     driver::{Driver, Handle, RecoverError, Stopped, recover},
-    edge::{ListenError, Listener, Served, Workers},
+    edge::{ListenError, Listener, Served, TlsError, Workers},
     identity::identity,
+    metrics::Metrics,
     passwords::Passwords,
     pb::etcdserverpb::Member,
     status::Shared,
@@ -33,6 +37,14 @@ pub enum StartError {
     Listen(#[from] ListenError),
     #[error(transparent)]
     Tokens(#[from] TokenError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    #[error(
+        "{} holds a member of cluster {found:x}, and --initial-cluster-token {token:?} with --initial-advertise-peer-urls makes \
+         cluster {wanted:x}: leave the token out to serve what is there, or name another --data-dir",
+        data_dir.display()
+    )]
+    OtherCluster { data_dir: PathBuf, token: String, found: u64, wanted: u64 },
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("the store ended while it started")]
@@ -69,11 +81,18 @@ impl Server {
             sync: !config.unsafe_no_fsync,
             ..WalOptions::default()
         };
+        let metrics = Metrics::new();
+        let given = tls::given(&config, &metrics)?;
         let fresh = || identity(config.initial_cluster_token.as_deref(), &config.initial_advertise_peer_urls);
         let recovered = recover((Arc::new(RealFiles), &config.data_dir), options, limits, fresh)?;
-        let listeners =
-            config.listen_client_urls.iter().map(|url| Listener::bind(url)).collect::<Result<Vec<_>, _>>()?;
+        check_cluster(&config, recovered.core.state().cluster)?;
+        let tls = given.or(tls::made(&config, &metrics)?);
+        let bind = |urls: &[String]| -> Result<Vec<_>, _> {
+            urls.iter().map(|url| Listener::bind(url, tls.as_ref())).collect()
+        };
+        let mut listeners = bind(&config.listen_client_urls)?;
         let urls: Vec<String> = listeners.iter().map(Listener::url).collect();
+        listeners.extend(bind(&config.listen_metrics_urls)?.into_iter().map(Listener::only_pages));
         let client_urls = if config.advertise_client_urls.is_empty() { &urls } else { &config.advertise_client_urls };
         let member = Member {
             id: recovered.core.state().member,
@@ -83,7 +102,7 @@ impl Server {
             is_learner: false,
         };
         let tasks = Tasks::default();
-        let shared = Shared::new(member, config.max_request_bytes, tasks.clone());
+        let shared = Shared::with_metrics(member, config.max_request_bytes, metrics, tasks.clone());
         let shared = Arc::new(shared.with(tokens, Passwords::new(config.bcrypt_cost)));
         let driver = Driver::new(recovered, config.auto_compaction.clone(), shared.clone());
         let handle = driver.handle();
@@ -146,6 +165,16 @@ impl Server {
         self.workers.stop();
         ended
     }
+}
+
+/// etcd goes on with whatever lies there. But who names a cluster means that one.
+fn check_cluster(config: &Config, found: u64) -> Result<(), StartError> {
+    let Some(token) = config.initial_cluster_token.clone() else { return Ok(()) };
+    let wanted = identity(Some(&token), &config.initial_advertise_peer_urls).cluster_id;
+    if wanted == found {
+        return Ok(());
+    }
+    Err(StartError::OtherCluster { data_dir: config.data_dir.clone(), token, found, wanted })
 }
 
 impl Drop for Server {

@@ -10,6 +10,7 @@ use runtime::Tasks;
 use crate::{
     audit::Refusals,
     core::{Caller, Core, Failure},
+    edge::Door,
     metrics::Metrics,
     passwords::{self, Passwords},
     pb::etcdserverpb::Member,
@@ -28,6 +29,7 @@ pub(crate) struct Shared {
     pub(crate) max_request_bytes: usize,
     pub(crate) member: Member,
     pub(crate) metrics: Metrics,
+    pub(crate) door: Door,
     pub(crate) tasks: Tasks,
     pub(crate) tokens: Tokens,
     pub(crate) passwords: Passwords,
@@ -37,13 +39,19 @@ pub(crate) struct Shared {
 // === impl Shared ===
 
 impl Shared {
+    #[cfg(test)]
     pub(crate) fn new(member: Member, max_request_bytes: usize, tasks: Tasks) -> Self {
+        Self::with_metrics(member, max_request_bytes, Metrics::new(), tasks)
+    }
+
+    pub(crate) fn with_metrics(member: Member, max_request_bytes: usize, metrics: Metrics, tasks: Tasks) -> Self {
         Self {
             leader: AtomicU64::new(0),
             full: AtomicBool::new(false),
             max_request_bytes,
             member,
-            metrics: Metrics::new(),
+            door: Door::new(metrics.connections.clone()),
+            metrics,
             tasks,
             tokens: tokens::simple(),
             passwords: Passwords::new(passwords::DEFAULT_COST),

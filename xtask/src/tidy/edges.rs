@@ -9,16 +9,17 @@ use super::{members, own_dependencies};
 const RUNTIME: &str = "runtime";
 
 /// Each crate with what it may use, lowest first.
-const EDGES: [(&str, &[&str]); 28] = [
+const EDGES: [(&str, &[&str]); 29] = [
     ("model", &[]),
     ("ebpf-abi", &[]),
     ("runtime", &[]),
     ("netlink", &[]),
+    ("certificates", &[]),
     ("xtask", &[]),
     ("api", &["model"]),
     ("statedb", &["runtime"]),
-    ("kvstore", &["runtime"]),
-    ("kvstore-server", &["runtime"]),
+    ("kvstore", &["runtime", "certificates"]),
+    ("kvstore-server", &["runtime", "certificates"]),
     ("testbed", &["ebpf-abi", "runtime", "netlink"]),
     ("wire", &["model"]),
     ("tables", &["model", "statedb"]),
@@ -60,6 +61,7 @@ const EDGES: [(&str, &[&str]); 28] = [
         "cli",
         &[
             "agent",
+            "certificates",
             "chaos",
             "operator",
             "api",

@@ -1,71 +1,50 @@
 //! `causeway kvstore serve`: the embedded store, with etcd's flags.
 
+mod cluster;
+mod duration;
+mod file;
+mod flags;
+mod gather;
+mod peers;
+mod tls;
+
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use kvstore_server::{AutoCompaction, Config, Server};
 
-/// Flags of etcd 3.6 that this store does not honour yet: they are refused by name, never ignored.
-const NOT_YET: [&str; 35] = [
-    "auto-tls",
-    "cert-file",
-    "cipher-suites",
-    "client-cert-allowed-hostname",
-    "client-cert-auth",
-    "client-crl-file",
-    "compaction-batch-limit",
-    "config-file",
-    "cors",
-    "corrupt-check-time",
-    "discovery",
-    "discovery-srv",
-    "election-timeout",
-    "enable-pprof",
-    "force-new-cluster",
-    "grpc-keepalive-interval",
-    "grpc-keepalive-min-time",
-    "grpc-keepalive-timeout",
-    "heartbeat-interval",
-    "host-whitelist",
-    "key-file",
-    "listen-client-http-urls",
-    "listen-metrics-urls",
-    "max-snapshots",
-    "max-wals",
-    "metrics",
-    "peer-cert-file",
-    "peer-client-cert-auth",
-    "peer-key-file",
-    "peer-trusted-ca-file",
-    "snapshot-count",
-    "tls-max-version",
-    "tls-min-version",
-    "trusted-ca-file",
-    "wal-dir",
-];
+use duration::duration;
+
+pub(crate) use gather::gather;
 
 /// How often the process looks whether its store still runs.
 const LOOK: Duration = Duration::from_millis(200);
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
+    /// etcd's configuration in YAML; flags and ETCD_* variables are then ignored
+    #[arg(long)]
+    config_file: Option<PathBuf>,
     /// The member's name
     #[arg(long, default_value = "default")]
     name: String,
     /// Where its data lies; NAME.store by default
     #[arg(long)]
     data_dir: Option<PathBuf>,
-    /// Where clients are served: http://IP:PORT or unix:///PATH, separated by commas
+    /// Where clients are served: http://IP:PORT, https://IP:PORT or unix:///PATH, separated by commas
     #[arg(long, value_delimiter = ',', default_value = "http://127.0.0.1:2379")]
     listen_client_urls: Vec<String>,
+    /// Where health and metrics are served, beside where clients are
+    #[arg(long, value_delimiter = ',')]
+    listen_client_http_urls: Vec<String>,
+    /// Where nothing but health and metrics is served
+    #[arg(long, value_delimiter = ',')]
+    listen_metrics_urls: Vec<String>,
     /// What member lists tell clients; what is listened on by default
     #[arg(long, value_delimiter = ',')]
     advertise_client_urls: Vec<String>,
-    /// Accepted as etcd's; one member listens to no peers
-    #[arg(long, value_delimiter = ',')]
-    listen_peer_urls: Vec<String>,
     /// What member lists tell peers
     #[arg(long, value_delimiter = ',', default_value = "http://localhost:2380")]
     initial_advertise_peer_urls: Vec<String>,
@@ -76,7 +55,7 @@ pub(crate) struct Args {
     #[arg(long)]
     initial_cluster_token: Option<String>,
     /// new: a member is begun if there is none
-    #[arg(long, default_value = "new", value_parser = ["new"])]
+    #[arg(long, default_value = "new", value_parser = ["new", "existing"])]
     initial_cluster_state: String,
     /// Bytes at which writes are refused; 0 is 2 GiB
     #[arg(long, default_value_t = 0)]
@@ -106,24 +85,12 @@ pub(crate) struct Args {
     #[arg(long, default_value_t = 10)]
     bcrypt_cost: u32,
     /// Acknowledge what is not on disk: for tests only
-    #[arg(long)]
-    unsafe_no_fsync: bool,
+    #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    unsafe_no_fsync: Option<bool>,
+    #[command(flatten)]
+    tls: tls::Args,
     #[command(flatten)]
     log: runtime::LogOptions,
-}
-
-/// A flag of etcd's that is not honoured yet, among those given to `kvstore serve`.
-pub(crate) fn not_yet(arguments: &[std::ffi::OsString]) -> Option<String> {
-    let words: Vec<&str> = arguments.iter().skip(1).take(2).filter_map(|word| word.to_str()).collect();
-    if words != ["kvstore", "serve"] {
-        return None;
-    }
-    let given = arguments.iter().skip(3).filter_map(|word| word.to_str()?.strip_prefix("--"));
-    let mut names = given.map(|word| word.split('=').next().unwrap_or(word));
-    let name = names.find(|name| NOT_YET.contains(name))?;
-    Some(format!(
-        "--{name} is a flag of etcd that `causeway kvstore serve` does not honour yet: leave it out, or run etcd"
-    ))
 }
 
 pub(crate) async fn run(args: Args) -> Result<ExitCode> {
@@ -135,6 +102,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         .await?
         .with_context(|| format!("start the store in {}", data_dir.display()))?;
     tracing::info!(urls = %server.client_urls().join(","), data_dir = %data_dir.display(), quota, "the store serves clients");
+    tell_systemd(sd_notify::NotifyState::Ready);
     let ended = async {
         while !server.has_ended() {
             tokio::time::sleep(LOOK).await;
@@ -146,14 +114,24 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
         }
         () = ended => {}
     }
+    tell_systemd(sd_notify::NotifyState::Stopping);
     tokio::task::spawn_blocking(move || server.stop()).await?.context("the store stopped by itself")?;
     Ok(ExitCode::SUCCESS)
 }
 
+/// Where nobody asked to be told, nobody is.
+fn tell_systemd(state: sd_notify::NotifyState<'_>) {
+    if let Err(error) = sd_notify::notify(&[state]) {
+        tracing::warn!(%error, "systemd cannot be told");
+    }
+}
+
 fn config(args: Args) -> Result<Config> {
-    check_cluster(&args)?;
+    cluster::check(&args)?;
     let defaults = Config::default();
     let quota = if args.quota_backend_bytes == 0 { defaults.quota_backend_bytes } else { args.quota_backend_bytes };
+    let tls = args.tls.source(&args.listen_client_urls)?;
+    let listen_metrics_urls = [args.listen_metrics_urls, args.listen_client_http_urls].concat();
     Ok(Config {
         data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(format!("{}.store", args.name))),
         auto_compaction: auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?,
@@ -169,26 +147,12 @@ fn config(args: Args) -> Result<Config> {
         auth_token: args.auth_token,
         auth_token_ttl: Duration::from_secs(args.auth_token_ttl),
         bcrypt_cost: args.bcrypt_cost,
-        unsafe_no_fsync: args.unsafe_no_fsync,
+        unsafe_no_fsync: args.unsafe_no_fsync == Some(true),
         wal_segment_bytes: defaults.wal_segment_bytes,
         workers: defaults.workers,
+        tls,
+        listen_metrics_urls,
     })
-}
-
-fn check_cluster(args: &Args) -> Result<()> {
-    let names: Vec<&str> = args.initial_cluster.iter().filter_map(|member| member.split('=').next()).collect();
-    if names.len() > 1 {
-        bail!(
-            "--initial-cluster names {} members ({}), which needs several members, and this store has one: name only {}",
-            names.len(),
-            names.join(", "),
-            args.name
-        );
-    }
-    if let Some(name) = names.first().filter(|name| **name != args.name) {
-        bail!("--initial-cluster names the member {name:?}, but --name is {:?}: they must be equal", args.name);
-    }
-    Ok(())
 }
 
 fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction> {
@@ -209,49 +173,4 @@ fn auto_compaction(mode: &str, retention: &str) -> Result<AutoCompaction> {
         }
     };
     Ok(AutoCompaction::periodic(period))
-}
-
-/// A duration as Go writes it, of whole numbers.
-fn duration(text: &str) -> Result<Duration, String> {
-    let mut total = Duration::ZERO;
-    let mut rest = text;
-    while !rest.is_empty() {
-        let digits = rest.find(|c: char| !c.is_ascii_digit()).unwrap_or(rest.len());
-        let (number, tail) = rest.split_at(digits);
-        let unit_end = tail.find(|c: char| c.is_ascii_digit()).unwrap_or(tail.len());
-        let (unit, tail) = tail.split_at(unit_end);
-        let number: u64 = number.parse().map_err(|_| format!("{text:?} is no duration such as 10m, 1h30m or 500ms"))?;
-        total += match unit {
-            "ms" => Duration::from_millis(number),
-            "s" => Duration::from_secs(number),
-            "m" => Duration::from_secs(number.saturating_mul(60)),
-            "h" => Duration::from_secs(number.saturating_mul(3600)),
-            _ => return Err(format!("{text:?} needs a unit: ms, s, m or h, as in 10m")),
-        };
-        rest = tail;
-    }
-    if total.is_zero() { Err(format!("{text:?} must be longer than nothing")) } else { Ok(total) }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn durations_are_as_go_writes_them() {
-        assert_eq!(duration("1h30m"), Ok(Duration::from_secs(5400)));
-        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
-        for wrong in ["", "0s", "5", "m", "1d", "-1m", "99999999999999999999s"] {
-            assert!(duration(wrong).is_err(), "{wrong:?}");
-        }
-    }
-
-    #[test]
-    fn a_flag_that_is_not_honoured_is_named() {
-        let given = |words: &[&str]| words.iter().map(Into::into).collect::<Vec<_>>();
-        let refused = not_yet(&given(&["causeway", "kvstore", "serve", "--name=a", "--cert-file=x"]));
-        assert!(refused.is_some_and(|text| text.starts_with("--cert-file is a flag of etcd")));
-        assert_eq!(not_yet(&given(&["causeway", "kvstore", "serve", "--name=a"])), None);
-        assert_eq!(not_yet(&given(&["causeway", "kvstore", "get", "--cert-file=x"])), None);
-    }
 }

@@ -17,14 +17,13 @@ use rustls::{
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     },
     crypto::CryptoProvider,
-    pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime, pem::PemObject},
+    pki_types::{CertificateDer, ServerName, UnixTime},
     sign::CertifiedKey,
 };
 
-use crate::{
-    EtcdConfig,
-    certificates::{Shown, name_text, subject_and_issuer},
-};
+use certificates::{Pair, Shown, name_text, subject_and_issuer};
+
+use crate::EtcdConfig;
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -47,7 +46,8 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
 
     let shown = Arc::new(Mutex::new(Shown::default()));
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let ours = files.pair.as_ref().and_then(|(cert, key)| certified(&provider, cert, key));
+    let shown_pair = files.pair.as_ref().and_then(|pair| subject_and_issuer(&pair.cert_text));
+    let ours = files.pair.and_then(|pair| certified(&provider, pair));
     let witness = Arc::new(Witness { shown: Arc::clone(&shown), provider: Arc::clone(&provider), ours });
     let builder = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().ok()?;
     let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
@@ -58,7 +58,7 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
     let ended = talk(&mut connection, &mut stream).err();
     let shown = shown.lock();
     let ca_path = config.trusted_ca_file.clone().or_else(|| config.ca_file.clone()).unwrap_or_default();
-    let ca = files.ca.as_deref().map(|text| (ca_path.as_path(), text));
+    let ca = files.ca.as_ref().map(|ca| (ca_path.as_path(), ca.text.as_str()));
     if let Some(fault) = shown.fault(host, ca) {
         return Some(format!("{endpoint}: {fault}"));
     }
@@ -77,7 +77,7 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
         true => "it does not say whose clients it takes".to_owned(),
         false => format!("it takes clients of {}", shown.accepts.join("; ")),
     };
-    Some(match files.pair.as_ref().and_then(|(cert, _)| subject_and_issuer(cert)) {
+    Some(match shown_pair {
         Some((subject, issuer)) => {
             format!("{endpoint} refuses our certificate ({subject}, issued by {issuer}): {why}; {accepts}")
         }
@@ -95,10 +95,9 @@ fn talk(connection: &mut ClientConnection, stream: &mut TcpStream) -> std::io::R
     tls.read(&mut [0; 64]).map(drop)
 }
 
-fn certified(provider: &CryptoProvider, cert: &str, key: &str) -> Option<Arc<CertifiedKey>> {
-    let chain: Vec<_> = CertificateDer::pem_slice_iter(cert.as_bytes()).flatten().collect();
-    let key = provider.key_provider.load_private_key(PrivateKeyDer::from_pem_slice(key.as_bytes()).ok()?).ok()?;
-    Some(Arc::new(CertifiedKey::new(chain, key)))
+fn certified(provider: &CryptoProvider, pair: Pair) -> Option<Arc<CertifiedKey>> {
+    let key = provider.key_provider.load_private_key(pair.key).ok()?;
+    Some(Arc::new(CertifiedKey::new(pair.chain, key)))
 }
 
 /// Accepts any server and writes down what it shows.

@@ -1,6 +1,6 @@
 //! Connections: each is served until it ends or the server stops; silent and slow ones are bounded.
 
-use std::{convert::Infallible, pin::Pin, sync::Arc, time::Duration};
+use std::{convert::Infallible, sync::Arc, time::Duration};
 
 use http::{HeaderValue, Request, Response};
 use hyper::{body::Incoming, service::service_fn};
@@ -9,7 +9,7 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 
-use super::{gathered::Gathered, grpc, lean, listener::Socket, pages, principal::Peer};
+use super::{Peer, door::Guest, gathered::Gathered, grpc, lean, listener::Arrival, pages};
 use crate::{core::Caller, driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -66,10 +66,23 @@ pub(super) fn builder() -> Builder<TokioExecutor> {
 }
 
 /// Serves one connection until it ends or is dropped.
-pub(super) async fn serve(builder: Builder<TokioExecutor>, socket: Pin<Box<dyn Socket>>, served: Served) {
-    let service = service_fn(move |request| answer(served.clone(), request));
-    if let Err(error) = builder.serve_connection(TokioIo::new(Gathered::new(socket)), service).await {
-        tracing::debug!(error, "a connection ended");
+pub(super) async fn serve(builder: Builder<TokioExecutor>, arrival: Arrival, guest: Guest, served: Served) {
+    let shared = served.shared.clone();
+    let Some((socket, peer)) = shared.door.greet(arrival, &guest).await else { return };
+    let asking = guest.asking();
+    let served = Served { peer, ..served };
+    let service = service_fn(move |request| {
+        asking.note();
+        answer(served.clone(), request)
+    });
+    tokio::select! {
+        ended = builder.serve_connection(TokioIo::new(Gathered::new(socket)), service) => {
+            if let Err(error) = ended {
+                shared.door.ended(&*error);
+                tracing::debug!(error, "a connection ended");
+            }
+        }
+        () = guest.asked_to_leave() => {}
     }
 }
 
@@ -78,7 +91,7 @@ async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<l
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
-    Ok(if is_grpc {
+    Ok(if is_grpc && !served.peer.only_pages {
         grpc::answer(&served, request).await
     } else {
         Box::pin(pages::answer(&served, &request)).await.map(lean::Body::Other)

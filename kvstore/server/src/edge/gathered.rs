@@ -10,29 +10,27 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncWrite, BufWriter, ReadBuf};
 
-use super::listener::Socket;
-
 /// A frame's head and a message that the library does not copy go together up to here; larger ones go as they are.
 const JOINED_BYTES: usize = 4 << 10;
 
-pub(super) struct Gathered(BufWriter<Pin<Box<dyn Socket>>>);
+pub(super) struct Gathered<S>(BufWriter<S>);
 
 // === impl Gathered ===
 
-impl Gathered {
-    pub(super) fn new(socket: Pin<Box<dyn Socket>>) -> Self {
+impl<S: AsyncWrite> Gathered<S> {
+    pub(super) fn new(socket: S) -> Self {
         Self(BufWriter::with_capacity(JOINED_BYTES, socket))
     }
 }
 
-impl AsyncRead for Gathered {
+impl<S: AsyncRead + AsyncWrite + Unpin> AsyncRead for Gathered<S> {
     fn poll_read(self: Pin<&mut Self>, context: &mut Context<'_>, into: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().0).poll_read(context, into)
     }
 }
 
 /// Not vectored, which is the default.
-impl AsyncWrite for Gathered {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Gathered<S> {
     fn poll_write(self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         Pin::new(&mut self.get_mut().0).poll_write(context, bytes)
     }

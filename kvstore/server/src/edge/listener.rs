@@ -6,31 +6,63 @@ use std::{
     os::unix::net::{UnixListener, UnixStream},
     path::PathBuf,
     pin::Pin,
+    sync::Arc,
 };
 
 use tokio::io::{AsyncRead, AsyncWrite};
 
+use super::Tls;
+
 pub(super) trait Socket: AsyncRead + AsyncWrite + Send {}
 impl<T: AsyncRead + AsyncWrite + Send> Socket for T {}
 
+pub(super) type BoxedSocket = Pin<Box<dyn Socket>>;
+
+/// What is served at a URL, and how.
+#[derive(Clone, Default)]
+pub(super) struct Manner {
+    pub(super) tls: Option<Arc<Tls>>,
+    /// Health and metrics, and nothing of what is stored.
+    pub(super) only_pages: bool,
+}
+
 /// It does not wait, and belongs to no runtime yet.
-#[derive(Debug)]
-pub(crate) enum Listener {
+pub(crate) struct Listener {
+    bound: Bound,
+    manner: Manner,
+}
+
+enum Bound {
     Tcp(TcpListener),
     Unix(UnixListener, PathBuf),
 }
 
 /// A listener that a runtime has.
-pub(super) enum Open {
+pub(super) struct Open {
+    listening: Listening,
+    manner: Manner,
+}
+
+enum Listening {
     Tcp(tokio::net::TcpListener),
     Unix(tokio::net::UnixListener),
 }
 
 /// A connection that no runtime has.
-#[derive(Debug)]
-pub(super) enum Accepted {
+pub(super) struct Accepted {
+    socket: Taken,
+    manner: Manner,
+}
+
+enum Taken {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+/// A connection of which nothing was read yet.
+pub(super) struct Arrival {
+    pub(super) socket: BoxedSocket,
+    pub(super) manner: Manner,
 }
 
 /// A URL that cannot be listened on.
@@ -47,11 +79,11 @@ pub enum ListenError {
 // === impl Listener ===
 
 impl Listener {
-    /// Listens on `http://ADDRESS:PORT` or `unix://PATH`.
+    /// Listens on `http://ADDRESS:PORT`, `https://ADDRESS:PORT` or `unix://PATH`.
     ///
     /// # Errors
     /// When the URL is something else, or the place is taken.
-    pub(crate) fn bind(url: &str) -> Result<Self, ListenError> {
+    pub(crate) fn bind(url: &str, tls: Option<&Arc<Tls>>) -> Result<Self, ListenError> {
         let refuse = |rule| ListenError::Url { url: url.to_owned(), rule };
         let failed = |source| ListenError::Bind { url: url.to_owned(), source };
         if let Some(path) = url.strip_prefix("unix://") {
@@ -69,26 +101,41 @@ impl Listener {
             })?;
             let listener = UnixListener::bind(&path).map_err(failed)?;
             listener.set_nonblocking(true).map_err(failed)?;
-            return Ok(Self::Unix(listener, path));
+            return Ok(Self { bound: Bound::Unix(listener, path), manner: Manner::default() });
         }
-        if url.starts_with("https://") {
-            return Err(refuse("TLS is not built yet; use http:// on loopback, or unix://"));
-        }
-        let address = url.strip_prefix("http://").ok_or_else(|| refuse("it must begin with http:// or unix://"))?;
+        let (address, tls) = match (url.strip_prefix("http://"), url.strip_prefix("https://"), tls) {
+            (Some(address), ..) => (address, None),
+            (_, Some(address), Some(tls)) => (address, Some(tls.clone())),
+            (_, Some(_), None) => return Err(refuse("https:// needs --cert-file and --key-file, or --auto-tls")),
+            _ => return Err(refuse("it must begin with http://, https:// or unix://")),
+        };
         let address = address.trim_end_matches('/').replace("localhost", "127.0.0.1");
         let address: SocketAddr = address
             .parse()
             .map_err(|_| refuse("it must name an IP address and a port, as in http://127.0.0.1:2379"))?;
         let listener = TcpListener::bind(address).map_err(failed)?;
         listener.set_nonblocking(true).map_err(failed)?;
-        Ok(Self::Tcp(listener))
+        Ok(Self { bound: Bound::Tcp(listener), manner: Manner { tls, only_pages: false } })
+    }
+
+    /// Serves nothing but health and metrics.
+    pub(crate) fn only_pages(mut self) -> Self {
+        self.manner.only_pages = true;
+        self
+    }
+
+    pub(super) fn tls(&self) -> Option<&Arc<Tls>> {
+        self.manner.tls.as_ref()
     }
 
     /// The URL at which clients reach it.
     pub(crate) fn url(&self) -> String {
-        match self {
-            Self::Tcp(listener) => listener.local_addr().map(|address| format!("http://{address}")).unwrap_or_default(),
-            Self::Unix(_, path) => format!("unix://{}", path.display()),
+        match &self.bound {
+            Bound::Tcp(listener) => {
+                let scheme = if self.manner.tls.is_some() { "https" } else { "http" };
+                listener.local_addr().map(|address| format!("{scheme}://{address}")).unwrap_or_default()
+            }
+            Bound::Unix(_, path) => format!("unix://{}", path.display()),
         }
     }
 
@@ -97,10 +144,11 @@ impl Listener {
     /// # Errors
     /// When there are too many files.
     pub(super) fn open(self) -> io::Result<Open> {
-        Ok(match self {
-            Self::Tcp(listener) => Open::Tcp(tokio::net::TcpListener::from_std(listener)?),
-            Self::Unix(listener, _) => Open::Unix(tokio::net::UnixListener::from_std(listener)?),
-        })
+        let listening = match self.bound {
+            Bound::Tcp(listener) => Listening::Tcp(tokio::net::TcpListener::from_std(listener)?),
+            Bound::Unix(listener, _) => Listening::Unix(tokio::net::UnixListener::from_std(listener)?),
+        };
+        Ok(Open { listening, manner: self.manner })
     }
 }
 
@@ -108,14 +156,15 @@ impl Listener {
 
 impl Open {
     pub(super) async fn accept(&self) -> io::Result<Accepted> {
-        Ok(match self {
-            Self::Tcp(listener) => {
+        let socket = match &self.listening {
+            Listening::Tcp(listener) => {
                 let (stream, _) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Accepted::Tcp(stream.into_std()?)
+                Taken::Tcp(stream.into_std()?)
             }
-            Self::Unix(listener) => Accepted::Unix(listener.accept().await?.0.into_std()?),
-        })
+            Listening::Unix(listener) => Taken::Unix(listener.accept().await?.0.into_std()?),
+        };
+        Ok(Accepted { socket, manner: self.manner.clone() })
     }
 }
 
@@ -126,10 +175,11 @@ impl Accepted {
     ///
     /// # Errors
     /// When there are too many of them.
-    pub(super) fn open(self) -> io::Result<Pin<Box<dyn Socket>>> {
-        Ok(match self {
-            Self::Tcp(stream) => Box::pin(tokio::net::TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Box::pin(tokio::net::UnixStream::from_std(stream)?),
-        })
+    pub(super) fn open(self) -> io::Result<Arrival> {
+        let socket: BoxedSocket = match self.socket {
+            Taken::Tcp(stream) => Box::pin(tokio::net::TcpStream::from_std(stream)?),
+            Taken::Unix(stream) => Box::pin(tokio::net::UnixStream::from_std(stream)?),
+        };
+        Ok(Arrival { socket, manner: self.manner })
     }
 }

@@ -1,20 +1,14 @@
 //! Who is at the other end: what the connection knows, and what the request says.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
 use http::{HeaderMap, HeaderValue, header::AUTHORIZATION};
 
+use super::Peer;
 use crate::{
     core::{Caller, Proof},
     tokens::Tokens,
 };
-
-/// What a connection knows of its client.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Peer {
-    /// The common name of a client certificate that was verified, as `--client-cert-auth` has it.
-    pub(crate) common_name: Option<Arc<str>>,
-}
 
 /// The token of a request: etcd's clients send it as `token`, its gateway as `authorization`.
 pub(super) fn token(headers: &HeaderMap) -> Option<&HeaderValue> {

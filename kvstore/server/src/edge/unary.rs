@@ -12,7 +12,7 @@ use tokio_stream::{Stream, StreamExt};
 use tonic::{Request, Response, Status, Streaming};
 
 use super::{
-    Served, auth,
+    Served, auth, concurrency,
     grpc::{decode, status},
     health, maintenance,
 };
@@ -24,7 +24,7 @@ use crate::{
 type Answering<T> = Pin<Box<dyn Future<Output = Result<Response<T>, Status>> + Send>>;
 
 /// The services that are served, for naming what is unknown.
-pub(super) const SERVICES: [&str; 7] = [
+pub(super) const SERVICES: [&str; 11] = [
     "etcdserverpb.KV",
     "etcdserverpb.Watch",
     "etcdserverpb.Lease",
@@ -32,6 +32,10 @@ pub(super) const SERVICES: [&str; 7] = [
     "etcdserverpb.Maintenance",
     "etcdserverpb.Auth",
     "grpc.health.v1.Health",
+    "v3lockpb.Lock",
+    "v3electionpb.Election",
+    "grpc.reflection.v1.ServerReflection",
+    "grpc.reflection.v1alpha.ServerReflection",
 ];
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,6 +61,7 @@ pub(super) enum Method {
     Downgrade,
     Auth(auth::Method),
     Health,
+    Concurrency(concurrency::Method),
 }
 
 /// A unary call.
@@ -95,7 +100,7 @@ impl Method {
             ("Maintenance", "Downgrade") => Self::Downgrade,
             ("Auth", method) => Self::Auth(auth::Method::find(method)?),
             ("grpc.health.v1.Health", "Check") => Self::Health,
-            _ => return None,
+            _ => Self::Concurrency(concurrency::Method::find(service, method)?),
         })
     }
 }
@@ -138,6 +143,7 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::Defragment | Method::MoveLeader | Method::Members | Method::Downgrade => Ask::Header(Need::Root),
         Method::MemberList => return Box::pin(maintenance::members(served, caller, decode(&raw)?)).await,
         Method::Auth(method) => return Box::pin(auth::ask(served, caller, method, raw)).await,
+        Method::Concurrency(method) => return Box::pin(concurrency::ask(served, caller, method, raw)).await,
         Method::Health => return health::check(served, &decode(&raw)?),
     };
     let answer = recorded(served, caller, || format!("{method:?}"), ask).await?;

@@ -12,13 +12,11 @@ use std::{
 };
 
 use runtime::Tasks;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::sync::mpsc;
 
-use super::{Listener, Served, connection, listener::Accepted};
+use super::{Door, Listener, Served, connection, door::Guest, listener::Accepted, tls};
 use crate::driver::Mailbox;
 
-/// Connections at once. Half of a common limit of open files is left for the disk.
-const MAX_CONNECTIONS: usize = 10_240;
 /// After an accept that failed: out of files, or a client that left.
 const PAUSE: Duration = Duration::from_millis(50);
 
@@ -28,7 +26,7 @@ pub(crate) struct Workers {
 }
 
 /// A connection and its place among those that may be open.
-type Given = (Accepted, OwnedSemaphorePermit);
+type Given = (Accepted, Guest);
 
 /// Gives connections to the workers in turn.
 #[derive(Clone)]
@@ -48,20 +46,22 @@ impl Workers {
     pub(crate) fn start(&mut self, count: usize, served: &Served, listeners: Vec<Listener>) -> io::Result<()> {
         let (givers, taken): (Vec<_>, Vec<_>) = (0..count).map(|_| mpsc::unbounded_channel()).unzip();
         let givers = Givers(Arc::new((givers, AtomicUsize::new(0))));
-        let room = Arc::new(Semaphore::new(MAX_CONNECTIONS));
         let mut listeners = Some(listeners);
         for given in taken {
             let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
             let mailbox = Arc::new(Mailbox::default());
             let served = Served { handle: served.handle.with_mailbox(mailbox.clone()), ..served.clone() };
-            let (tasks, givers, room) = (self.tasks.clone(), givers.clone(), room.clone());
+            let (tasks, givers, door) = (self.tasks.clone(), givers.clone(), served.shared.door.clone());
             // The first thread accepts for all.
             let listeners = listeners.take().unwrap_or_default();
             let thread = std::thread::Builder::new().name("store-edge".to_owned()).spawn(move || {
                 runtime.block_on(async move {
                     tasks.spawn_finite("store mailbox", async move { mailbox.serve().await });
+                    if let Some(tls) = listeners.iter().find_map(Listener::tls) {
+                        tasks.spawn_finite("certificate files", tls::watch_files(tls.clone()));
+                    }
                     for listener in listeners {
-                        tasks.spawn_finite("store listener", accept(listener, givers.clone(), room.clone()));
+                        tasks.spawn_finite("store listener", accept(listener, givers.clone(), door.clone()));
                     }
                     let stopping = tasks.stopping();
                     tokio::select! {
@@ -87,28 +87,30 @@ impl Workers {
 
 async fn serve(mut given: mpsc::UnboundedReceiver<Given>, served: Served, tasks: &Tasks) {
     let builder = connection::builder();
-    while let Some((accepted, place)) = given.recv().await {
+    while let Some((accepted, guest)) = given.recv().await {
         let (builder, served) = (builder.clone(), served.clone());
         tasks.spawn_finite("store connection", async move {
             match accepted.open() {
-                Ok(socket) => connection::serve(builder, socket, served).await,
+                Ok(arrival) => connection::serve(builder, arrival, guest, served).await,
                 Err(error) => tracing::warn!(%error, "a connection could not be served"),
             }
-            drop(place);
         });
     }
 }
 
 /// Accepts for ever.
-async fn accept(listener: Listener, givers: Givers, room: Arc<Semaphore>) {
+async fn accept(listener: Listener, givers: Givers, door: Door) {
     let listener = match listener.open() {
         Ok(listener) => listener,
         Err(error) => return tracing::error!(%error, "nothing can be accepted"),
     };
     loop {
-        let Ok(place) = room.clone().acquire_owned().await else { return };
         match listener.accept().await {
-            Ok(accepted) => givers.give((accepted, place)),
+            Ok(accepted) => {
+                if let Some(guest) = door.enter() {
+                    givers.give((accepted, guest));
+                }
+            }
             Err(error) => {
                 tracing::warn!(%error, "a connection could not be accepted");
                 tokio::time::sleep(PAUSE).await;

@@ -92,7 +92,9 @@ fn check_outside(from: &mut (impl Read + Seek), path: &Path, len: u64) -> Result
     from.take(HEADER as u64).read_to_end(&mut start).map_err(failed)?;
     if start.get(BBOLT_MAGIC_AT..BBOLT_MAGIC_AT + 4) == Some(&BBOLT_MAGIC) {
         return Err(refused(
-            "it is a database of etcd; restore it with `etcdutl snapshot restore`, and copy the keys".into(),
+            "it is a database of etcd; restore it with `etcdutl snapshot restore`, run etcd on that, and copy it with \
+             `causeway kvstore migrate --from URL --to URL`"
+                .into(),
         ));
     }
     if !start.starts_with(&Kind::Snapshot.magic()) {
