@@ -10,6 +10,7 @@ mod input;
 mod kvstore;
 mod leftovers;
 mod mesh;
+mod migrate;
 mod power_cut;
 mod restart;
 mod secrets;

@@ -10,6 +10,7 @@ use kvstore::{Backend, Event, KeyValue, Range};
 use crate::output::print;
 
 mod auth;
+mod migrate;
 mod operate;
 mod password;
 mod role;
@@ -98,6 +99,8 @@ enum Command {
     /// Copies of a store
     #[command(subcommand)]
     Snapshot(snapshot::Command),
+    /// Make one store of another: keys, leases, users and roles; follow what changes, then cut over
+    Migrate(migrate::Args),
     /// Users of the store
     #[command(subcommand)]
     User(user::Command),
@@ -115,6 +118,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
     }
     let command = match args.command {
         Command::Serve(args) => return serve::run(*args).await,
+        Command::Migrate(args) => return migrate::run(args).await,
         Command::Snapshot(command @ (snapshot::Command::Status { .. } | snapshot::Command::Restore { .. })) => {
             return tokio::task::block_in_place(|| snapshot::offline(command));
         }
@@ -213,6 +217,7 @@ impl Command {
             Self::Alarm(_) => "alarm",
             Self::Lease(_) => "lease",
             Self::Endpoint(_) => "endpoint",
+            Self::Migrate(_) => "migrate",
             Self::Snapshot(_) => "snapshot",
             Self::User(_) => "user",
             Self::Role(_) => "role",
