@@ -103,7 +103,19 @@ fn rows() -> Vec<Row> {
             reason: "etcd does not see that a deletion up to the end of all keys overlaps a put, and ends with a panic when \
                      that put keeps the value of a key that is gone",
             before: vec![Op::Put(put(K(1), V(1)))],
-            request: Op::Txn(Txn { success: vec![delete_all, keep_value], ..Txn::default() }),
+            request: Op::Txn(Txn { success: vec![delete_all.clone(), keep_value], ..Txn::default() }),
+            reference: "transport error",
+            ours: "ok",
+        },
+        Row {
+            reason: "of what such a transaction put, compaction at its revision leaves etcd nothing, and etcd ends when it is \
+                     asked for it",
+            before: vec![
+                Op::Put(put(K(1), V(1))),
+                Op::Txn(Txn { success: vec![delete_all, Step::Set(put(K(1), V(2)))], ..Txn::default() }),
+                Op::Compact { rev: Head(0), physical: true },
+            ],
+            request: Op::Range(Range { key: K(1), ..Range::one() }),
             reference: "transport error",
             ours: "ok",
         },
