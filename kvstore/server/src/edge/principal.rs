@@ -44,7 +44,7 @@ mod tests {
         let given = tokens.assign(Instant::now(), "alice", &Credential { credential: 3, ..Credential::default() });
         let given = given.expect("simple tokens need no key");
         let plain = Peer::default();
-        let certified = Peer { common_name: Some("remote".into()) };
+        let certified = Peer { common_name: Some("remote".into()), ..Peer::default() };
         let asked = |peer: &Peer, pairs: &[(&'static str, &str)]| {
             let mut headers = HeaderMap::new();
             for (name, value) in pairs {
