@@ -1,8 +1,11 @@
 //! One request of the table, and its answer as a text.
 
-use kvstore_server::pb::etcdserverpb::{
-    self as pb, DowngradeRequest, MemberAddRequest, MemberListRequest, MemberListResponse, MemberPromoteRequest,
-    MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, SnapshotResponse,
+use kvstore_server::pb::{
+    etcdserverpb::{
+        self as pb, DowngradeRequest, MemberAddRequest, MemberListRequest, MemberListResponse, MemberPromoteRequest,
+        MemberRemoveRequest, MemberUpdateRequest, MoveLeaderRequest, SnapshotRequest, SnapshotResponse,
+    },
+    v3electionpb, v3lockpb,
 };
 use tonic::Status;
 
@@ -12,8 +15,15 @@ use crate::{answer::Answer, op::Op, peer::Peer};
 #[derive(Clone, Debug)]
 pub(super) enum Ask {
     Op(Op),
-    Watch { key: Vec<u8>, end: Vec<u8> },
+    Watch {
+        key: Vec<u8>,
+        end: Vec<u8>,
+    },
     Member(&'static str),
+    /// At once: nobody holds it.
+    Lock(&'static str),
+    Unlock(&'static str),
+    Leader(&'static str),
     MoveLeader,
     Downgrade,
     Snapshot,
@@ -62,6 +72,25 @@ impl Ask {
                     .await
                     .map(drop),
             ),
+            Ask::Lock(name) => {
+                let request = v3lockpb::LockRequest { name: name.as_bytes().into(), lease: 0 };
+                let got = peer.unary::<_, v3lockpb::LockResponse>("v3lockpb.Lock/Lock", request).await;
+                if let Ok(got) = &got {
+                    let request = v3lockpb::UnlockRequest { key: got.key.clone() };
+                    let given = peer.unary::<_, v3lockpb::UnlockResponse>("v3lockpb.Lock/Unlock", request).await;
+                    given.expect("who may lock may unlock");
+                }
+                done(got.map(drop))
+            }
+            Ask::Unlock(key) => {
+                let request = v3lockpb::UnlockRequest { key: key.as_bytes().into() };
+                done(peer.unary::<_, v3lockpb::UnlockResponse>("v3lockpb.Lock/Unlock", request).await.map(drop))
+            }
+            Ask::Leader(name) => {
+                let request = v3electionpb::LeaderRequest { name: name.as_bytes().into() };
+                let path = "v3electionpb.Election/Leader";
+                done(peer.unary::<_, v3electionpb::LeaderResponse>(path, request).await.map(drop))
+            }
             Ask::MoveLeader => {
                 let request = MoveLeaderRequest { target_id: 404 };
                 done(peer.unary::<_, pb::MoveLeaderResponse>("Maintenance/MoveLeader", request).await.map(drop))

@@ -172,6 +172,17 @@ pub(super) fn other_rows() -> Vec<Row> {
         .into_iter()
         .map(|(op, need)| Row { name: format!("{op:?}"), ask: Ask::Op(op), needs: vec![need] })
         .collect();
+    let (read, write) = (Need::Read, Need::Write);
+    for (ask, needs) in [
+        (Ask::Lock("a/lock"), vec![read(true), write(true)]),
+        (Ask::Lock("b/lock"), vec![read(false), write(false)]),
+        (Ask::Unlock("a/lock/1"), vec![write(true)]),
+        (Ask::Unlock("b/lock/1"), vec![write(false)]),
+        (Ask::Leader("a/election"), vec![read(true)]),
+        (Ask::Leader("b/election"), vec![read(false)]),
+    ] {
+        rows.push(Row { name: format!("{ask:?}"), ask, needs });
+    }
     let members = ["MemberAdd", "MemberRemove", "MemberUpdate", "MemberPromote"].map(Ask::Member);
     for ask in members.into_iter().chain([Ask::MoveLeader, Ask::Downgrade, Ask::Snapshot]) {
         rows.push(Row { name: format!("{ask:?}"), ask, needs: vec![Need::Root] });
