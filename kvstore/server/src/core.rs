@@ -8,6 +8,8 @@
 //! Nothing is applied before it is written. Long work (large ranges, hashes, compaction, watches that lag) goes in
 //! slices, one a turn.
 
+mod answers;
+mod audit;
 pub(crate) mod auth;
 pub(crate) mod checkpoint;
 pub(crate) mod consensus;
@@ -42,6 +44,7 @@ use hash::HashJob;
 use state::{RangeJob, State, Write};
 use watch::Hub;
 
+pub(crate) use audit::Audit;
 pub(crate) use auth::{Caller, Proof};
 pub(crate) use encode::varint;
 pub(crate) use failure::Failure;
@@ -73,15 +76,6 @@ struct Pending {
     by: By,
     write: Write,
     physical: bool,
-}
-
-/// What happened just now, for whoever keeps a record of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Audit {
-    /// Users or roles changed; the revision is that of the permissions afterwards.
-    Changed { who: String, what: entry::Kind, target: String, revision: u64 },
-    /// A watch was not for the one who wanted it: nobody else sees that, for its stream goes on.
-    Refused { caller: Caller, failure: Failure },
 }
 
 /// Long work, and the revision of the permissions at which it was let begin.
@@ -193,7 +187,7 @@ impl Core {
         match request {
             StreamRequest::Open => self.hub.open(now, stream),
             StreamRequest::Create(create, caller) => {
-                let permitted = self.permit_watch(&caller, &watch::span(&create));
+                let permitted = self.state.auth.permit_watch(&caller, &watch::span(&create));
                 if let Err(failure) = permitted {
                     self.audits.push(Audit::Refused { caller: caller.clone(), failure });
                 }
@@ -260,11 +254,6 @@ impl Core {
 
     fn header(&self) -> encode::Header {
         self.state.header(self.consensus.term())
-    }
-
-    fn permit_watch(&self, caller: &Caller, span: &span::Span) -> Result<(), Failure> {
-        let by = self.state.auth.identify(caller)?;
-        self.state.auth.permit_keys(&by, auth::Access::Read, span)
     }
 
     fn answer(&mut self, token: Token, answer: Answer) {

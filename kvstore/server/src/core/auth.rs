@@ -146,6 +146,12 @@ impl Auth {
     }
 
     /// # Errors
+    /// When these keys are not the caller's to be told of, now.
+    pub(crate) fn permit_watch(&self, caller: &Caller, span: &Span) -> Result<(), Failure> {
+        self.permit_keys(&self.identify(caller)?, Access::Read, span)
+    }
+
+    /// # Errors
     /// When it is not somebody who may everything.
     pub(crate) fn permit_root(&self, by: &By) -> Result<(), Failure> {
         if !self.enabled {

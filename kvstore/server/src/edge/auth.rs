@@ -123,7 +123,12 @@ async fn authenticate(served: &Served, asked: pb::AuthenticateRequest) -> Result
         status(failure)
     };
     let read = Ask::AuthRead(AuthRead::Credential(name.clone()));
-    let answer = served.handle.ask(Caller::Nobody, read).await.map_err(refused)?;
+    let answer = served.handle.ask(Caller::Nobody, read).await;
+    if answer == Err(Failure::AuthFailed) {
+        // As long as for a wrong password: whether there is such a user is not told by the time it takes.
+        served.shared.passwords.hash(String::new()).await.map_err(status)?;
+    }
+    let answer = answer.map_err(refused)?;
     let credential = Credential::decode(answer).map_err(|error| Status::internal(error.to_string()))?;
     let hash = credential.password_hash.clone();
     let (shared, user) = (served.shared.clone(), name.clone());

@@ -32,3 +32,35 @@ impl Peer {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{core::auth::Credential, tokens};
+
+    #[test]
+    fn a_token_goes_before_a_certificate_and_a_bad_one_is_not_overlooked() {
+        let tokens = tokens::simple();
+        let given = tokens.assign(Instant::now(), "alice", &Credential { credential: 3, ..Credential::default() });
+        let given = given.expect("simple tokens need no key");
+        let plain = Peer::default();
+        let certified = Peer { common_name: Some("remote".into()), ..Peer::default() };
+        let asked = |peer: &Peer, pairs: &[(&'static str, &str)]| {
+            let mut headers = HeaderMap::new();
+            for (name, value) in pairs {
+                headers.append(*name, HeaderValue::from_bytes(value.as_bytes()).expect("a header"));
+            }
+            peer.caller(&tokens, token(&headers))
+        };
+        let alice = Caller::User { name: "alice".into(), proof: Proof::Token { credential: 3 } };
+        let remote = Caller::User { name: "remote".into(), proof: Proof::Certificate };
+        assert_eq!(asked(&plain, &[]), Caller::Nobody);
+        assert_eq!(asked(&certified, &[]), remote);
+        assert_eq!(asked(&certified, &[("token", &given)]), alice);
+        assert_eq!(asked(&plain, &[("authorization", &format!("Bearer {given}"))]), alice);
+        assert_eq!(asked(&plain, &[("authorization", "x"), ("token", &given)]), alice);
+        assert_eq!(asked(&certified, &[("token", "abcdefghijklmnop.9")]), Caller::BadToken);
+        assert_eq!(asked(&certified, &[("token", "\u{e9}")]), Caller::BadToken);
+        assert_eq!(asked(&certified, &[("token", "")]), Caller::BadToken);
+    }
+}

@@ -12,12 +12,22 @@ use kvstore_server::pb::{
 };
 use tonic::Status;
 
-use crate::{
-    answer::Answer,
-    op::{Op, PASSWORDS, ROLES, USERS},
-    peer::Peer,
-    request,
-};
+use crate::{answer::Answer, op::Op, peer::Peer, request};
+
+/// Whom the requests from here on come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Guise {
+    /// Without a token.
+    Nobody,
+    /// With one that nobody gave.
+    Forged,
+    /// With the last token that this one of [`USERS`] got.
+    U(u8),
+}
+
+pub(crate) const USERS: [&str; 5] = ["root", "alice", "bob", "carol", ""];
+pub(crate) const ROLES: [&str; 5] = ["root", "reader", "writer", "both", ""];
+pub(crate) const PASSWORDS: [&str; 3] = ["right", "wrong", ""];
 
 pub(crate) fn is(op: &Op) -> bool {
     name(op).is_some()

@@ -3,6 +3,8 @@
 //! Revisions and lease ids are relative to what the servers answered before: an operation that is left out while a
 //! sequence is shrunk does not turn all others into requests for other revisions.
 
+pub(crate) use crate::admin::Guise;
+
 /// A key of the small key space, or one that no server accepts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Key {
@@ -76,21 +78,6 @@ pub(crate) enum Who {
     Own,
     Stranger,
 }
-
-/// Whom the requests from here on come from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Guise {
-    /// Without a token.
-    Nobody,
-    /// With one that nobody gave.
-    Forged,
-    /// With the last token that this one of [`USERS`] got.
-    U(u8),
-}
-
-pub(crate) const USERS: [&str; 5] = ["root", "alice", "bob", "carol", ""];
-pub(crate) const ROLES: [&str; 5] = ["root", "reader", "writer", "both", ""];
-pub(crate) const PASSWORDS: [&str; 3] = ["right", "wrong", ""];
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Range {

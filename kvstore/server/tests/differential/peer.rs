@@ -250,5 +250,7 @@ impl Peer {
 }
 
 fn path(method: &'static str) -> PathAndQuery {
-    format!("/etcdserverpb.{method}").parse().expect("a service and a method")
+    // Locks and elections have packages of their own.
+    let package = if method.starts_with("v3") { "" } else { "etcdserverpb." };
+    format!("/{package}{method}").parse().expect("a service and a method")
 }

@@ -11,3 +11,4 @@ mod server;
 mod starting;
 mod stock;
 mod tls;
+mod users;

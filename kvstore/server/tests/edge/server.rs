@@ -72,18 +72,30 @@ impl Store {
         Client::connect([format!("http://{}", self.plain_address())], None).await.unwrap()
     }
 
-    /// A client that trusts this authority, and shows this certificate.
+    /// A client that trusts this authority, and shows this certificate; it has written a key.
     pub(crate) async fn secure_client(&self, ca: &Authority, name: Option<&str>) -> Result<Client, String> {
+        let client = self.client_as(ca, name, None).await?;
+        client.kv_client().put("k", "v", None).await.map_err(|error| chain(&error))?;
+        Ok(client)
+    }
+
+    /// The same, which has asked for nothing but, with a name and a password, for a token.
+    pub(crate) async fn client_as(
+        &self,
+        ca: &Authority,
+        name: Option<&str>,
+        login: Option<(&str, &str)>,
+    ) -> Result<Client, String> {
         let read = |name: String| std::fs::read(ca.folder.join(name)).unwrap();
         let mut tls = TlsOptions::new().ca_certificate(Certificate::from_pem(std::fs::read(ca.ca()).unwrap()));
         if let Some(name) = name {
             tls = tls.identity(Identity::from_pem(read(format!("{name}.crt")), read(format!("{name}.key"))));
         }
-        let options = ConnectOptions::new().with_tls(tls).with_connect_timeout(SOON).with_timeout(SOON);
-        let client = Client::connect([self.url()], Some(options)).await.map_err(|error| chain(&error))?;
-        let mut kv = client.kv_client();
-        kv.put("k", "v", None).await.map_err(|error| chain(&error))?;
-        Ok(client)
+        let mut options = ConnectOptions::new().with_tls(tls).with_connect_timeout(SOON).with_timeout(SOON);
+        if let Some((user, password)) = login {
+            options = options.with_user(user, password);
+        }
+        Client::connect([self.url()], Some(options)).await.map_err(|error| chain(&error))
     }
 
     /// A page, in plain text.

@@ -3,7 +3,10 @@
 use rand::{Rng, seq::IndexedRandom};
 
 use super::{Generator, RESTART_EVERY};
-use crate::op::{End, Guise, KEYS, Key, Op, ROLES, USERS};
+use crate::{
+    admin::{ROLES, USERS},
+    op::{End, Guise, KEYS, Key, Op},
+};
 
 const ROOT: u8 = 0;
 const RIGHT: u8 = 0;
