@@ -7,6 +7,7 @@ mod certificates;
 mod concurrency;
 mod peer;
 mod reload;
+mod rules;
 mod server;
 mod starting;
 mod stock;
