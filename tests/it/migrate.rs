@@ -87,7 +87,11 @@ impl Drop for Server {
 }
 
 /// The command, under way: what it prints comes line by line.
-fn migrate(from: &Server, to: &Server, flags: &[&str]) -> (Child, std::io::Lines<BufReader<std::process::ChildStdout>>) {
+fn migrate(
+    from: &Server,
+    to: &Server,
+    flags: &[&str],
+) -> (Child, std::io::Lines<BufReader<std::process::ChildStdout>>) {
     let mut child = Command::new(Binaries::beside_us().unwrap().causeway)
         .args(["kvstore", "migrate", "--from", &from.url, "--to", &to.url])
         .args(flags)

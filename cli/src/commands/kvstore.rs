@@ -10,6 +10,7 @@ use kvstore::{Backend, Event, KeyValue, Range};
 use crate::output::print;
 
 mod auth;
+mod check;
 mod migrate;
 mod operate;
 mod password;
@@ -96,6 +97,12 @@ enum Command {
     /// How an endpoint stands
     #[command(subcommand)]
     Endpoint(operate::Endpoint),
+    /// The store's members
+    #[command(subcommand)]
+    Member(operate::Member),
+    /// Whether the store is fast enough, and what data costs it
+    #[command(subcommand)]
+    Check(check::Command),
     /// Copies of a store
     #[command(subcommand)]
     Snapshot(snapshot::Command),
@@ -136,6 +143,7 @@ pub(crate) async fn run(args: Args) -> Result<ExitCode> {
             let client = kvstore::etcd_client(&config).await?;
             match command {
                 Command::Auth(command) => auth::run(client, &command, &config).await,
+                Command::Check(command) => check::run(command, &config).await,
                 command => operate(command, client).await,
             }
         }
@@ -152,6 +160,7 @@ async fn operate(command: Command, client: etcd_client::Client) -> Result<ExitCo
         Command::Alarm(command) => operate::alarm(client, &command).await,
         Command::Lease(command) => operate::lease(client, command).await,
         Command::Endpoint(command) => operate::endpoint(client, &command).await,
+        Command::Member(operate::Member::List) => operate::members(client).await,
         Command::Snapshot(snapshot::Command::Save { file }) => snapshot::save(client, file).await,
         Command::User(command) => user::run(client, command).await,
         Command::Role(command) => role::run(client, command).await,
@@ -218,6 +227,8 @@ impl Command {
             Self::Lease(_) => "lease",
             Self::Endpoint(_) => "endpoint",
             Self::Migrate(_) => "migrate",
+            Self::Member(_) => "member",
+            Self::Check(_) => "check",
             Self::Snapshot(_) => "snapshot",
             Self::User(_) => "user",
             Self::Role(_) => "role",

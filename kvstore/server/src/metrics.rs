@@ -1,5 +1,6 @@
 //! The store's metrics, with etcd's names where they mean the same.
 
+mod calls;
 mod connections;
 
 use std::time::Duration;
@@ -9,11 +10,16 @@ use runtime::metrics::{register, text};
 
 use crate::core::Core;
 
+pub(crate) use calls::{Call, Calls};
 pub(crate) use connections::Connections;
 
 pub(crate) struct Metrics {
     registry: Registry,
     pub(crate) connections: Connections,
+    pub(crate) calls: Calls,
+    leader_changes: IntCounter,
+    resident: IntGauge,
+    commits: Histogram,
     has_leader: IntGauge,
     is_leader: IntGauge,
     applied: IntGauge,
@@ -49,6 +55,15 @@ impl Metrics {
         let gauge = |name, help| gauge(&registry, name, help);
         let syncs = HistogramOpts::new("etcd_disk_wal_fsync_duration_seconds", "Time of a sync of the log.")
             .buckets(prometheus::exponential_buckets(0.000_05, 2.0, 18).expect("the start and factor are valid"));
+        // What backs the state is the log: a commit is its sync.
+        let commits = HistogramOpts::new(
+            "etcd_disk_backend_commit_duration_seconds",
+            "Time until what was written is kept: a sync of the log.",
+        )
+        .buckets(prometheus::exponential_buckets(0.001, 2.0, 14).expect("the start and factor are valid"));
+        let counter = |name, help| register(&registry, IntCounter::new(name, help).expect("the names below are valid"));
+        // One member's proposals do not fail: what cannot be synced ends the process.
+        counter("etcd_server_proposals_failed_total", "The total number of failed proposals seen.");
         let version = IntGauge::with_opts(
             Opts::new(
                 "etcd_server_version",
@@ -59,6 +74,10 @@ impl Metrics {
         register(&registry, version.expect("the name is valid")).set(1);
         Self {
             connections: Connections::new(&registry),
+            calls: Calls::new(&registry),
+            leader_changes: counter("etcd_server_leader_changes_seen_total", "The number of leader changes seen."),
+            resident: gauge("process_resident_memory_bytes", "Resident memory size in bytes."),
+            commits: register(&registry, Histogram::with_opts(commits).expect("the name is valid")),
             has_leader: gauge("etcd_server_has_leader", "Whether or not a leader exists. 1 is existence, 0 is not."),
             is_leader: gauge("etcd_server_is_leader", "Whether or not this member is a leader. 1 if is, 0 otherwise."),
             applied: gauge("etcd_server_proposals_applied_total", "The index of the last entry that is applied."),
@@ -100,11 +119,13 @@ impl Metrics {
     }
 
     pub(crate) fn text(&self) -> String {
+        self.resident.set(resident_bytes().unwrap_or(0));
         text(&self.registry).unwrap_or_else(|error| format!("# {error}\n"))
     }
 
     pub(crate) fn synced(&self, took: Duration) {
         self.syncs.observe(took.as_secs_f64());
+        self.commits.observe(took.as_secs_f64());
     }
 
     pub(crate) fn sent(&self, messages: usize) {
@@ -117,7 +138,11 @@ impl Metrics {
 
     pub(crate) fn observe(&self, core: &Core, segments: usize) {
         let (state, consensus, hub) = (core.state(), core.consensus(), core.hub());
-        self.has_leader.set(i64::from(consensus.leader() != 0));
+        let has_leader = i64::from(consensus.leader() != 0);
+        if has_leader != self.has_leader.get() {
+            self.leader_changes.inc_by(has_leader as u64);
+        }
+        self.has_leader.set(has_leader);
         self.is_leader.set(i64::from(consensus.is_leader()));
         self.applied.set(state.applied as i64);
         self.committed.set(consensus.committed() as i64);
@@ -141,4 +166,12 @@ impl Metrics {
         self.start.set(now.as_secs_f64());
         self
     }
+}
+
+/// By pages, of Linux' own counting.
+fn resident_bytes() -> Option<i64> {
+    let statm = std::fs::read_to_string("/proc/self/statm").ok()?;
+    let pages: i64 = statm.split(' ').nth(1)?.parse().ok()?;
+    let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).ok()??;
+    Some(pages * page)
 }

@@ -65,6 +65,12 @@ pub(crate) enum Endpoint {
     },
 }
 
+#[derive(clap::Subcommand)]
+pub(crate) enum Member {
+    /// Print each: id, status, name, URLs for peers and for clients, whether it learns
+    List,
+}
+
 fn id(text: &str) -> Result<i64, String> {
     i64::from_str_radix(text.trim_start_matches("0x"), 16).map_err(|_| format!("{text:?} is no hexadecimal number"))
 }
@@ -73,6 +79,18 @@ pub(crate) async fn compact(mut client: Client, revision: i64, physical: bool) -
     let options = if physical { CompactionOptions::new().with_physical() } else { CompactionOptions::new() };
     client.compact(revision, Some(options)).await.context("compact")?;
     print(&format!("compacted revision {revision}\n"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// In etcdctl's form. A member that has not started has no name yet.
+pub(crate) async fn members(mut client: Client) -> Result<ExitCode> {
+    let listed = client.member_list().await.context("list the members")?;
+    let lines = listed.members().iter().map(|member| {
+        let status = if member.name().is_empty() { "unstarted" } else { "started" };
+        let (peers, clients) = (member.peer_urls().join(","), member.client_urls().join(","));
+        format!("{:x}, {status}, {}, {peers}, {clients}, {}\n", member.id(), member.name(), member.is_learner())
+    });
+    print(&lines.collect::<String>())?;
     Ok(ExitCode::SUCCESS)
 }
 

@@ -9,7 +9,15 @@ use hyper_util::{
     server::conn::auto::Builder,
 };
 
-use super::{Peer, door::Guest, gathered::Gathered, grpc, lean, listener::Arrival, pages};
+use super::{
+    Peer,
+    counted::{Counted, counted},
+    door::Guest,
+    gathered::Gathered,
+    grpc, lean,
+    listener::Arrival,
+    pages,
+};
 use crate::{core::Caller, driver::Handle, status::Shared};
 
 /// A client that sends no request head for so long is gone, or is no client.
@@ -86,14 +94,15 @@ pub(super) async fn serve(builder: Builder<TokioExecutor>, arrival: Arrival, gue
     }
 }
 
-async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<lean::Body>, Infallible> {
+async fn answer(served: Served, request: Request<Incoming>) -> Result<Response<Counted>, Infallible> {
     let is_grpc = request
         .headers()
         .get(http::header::CONTENT_TYPE)
         .is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc"));
     Ok(if is_grpc && !served.peer.only_pages {
-        grpc::answer(&served, request).await
+        let call = served.shared.metrics.calls.begin(request.uri().path());
+        counted(grpc::answer(&served, request).await, call)
     } else {
-        Box::pin(pages::answer(&served, &request)).await.map(lean::Body::Other)
+        counted(Box::pin(pages::answer(&served, &request)).await.map(lean::Body::Other), None)
     })
 }

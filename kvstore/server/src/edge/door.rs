@@ -83,7 +83,8 @@ impl Door {
             };
             peer.only_pages = arrival.manner.only_pages;
             stage = Stage::FirstBytes;
-            first_bytes::read(socket).await.map(|begun| (begun, peer)).map_err(|_| None)
+            let begun = first_bytes::read(socket).await.map_err(|_| None)?;
+            Ok((begun.counted(self.metrics.clone()), peer))
         };
         let ended = tokio::select! {
             ended = timeout(self.greeting, greeting) => ended,

@@ -5,7 +5,7 @@ use http::{Request, Response};
 use hyper::body::Incoming;
 use tonic::{Code, Status, Streaming, body::Body, server::Grpc};
 
-use super::{Served, codec::Raw, concurrency, health, lean, maintenance, principal, unary, watch};
+use super::{Served, codec::Raw, concurrency, health, lean, maintenance, principal, reflection, unary, watch};
 use crate::core::Failure;
 
 /// gRPC's own bytes beside a request, as etcd allows for.
@@ -48,6 +48,7 @@ async fn general(served: &Served, request: Request<Incoming>) -> Response<Body> 
                 .await
         }
         "/grpc.health.v1.Health/Watch" => grpc.server_streaming(health::Watching(served.clone()), request).await,
+        _ if reflection::METHODS.contains(&path.as_str()) => grpc.streaming(reflection::Reflecting, request).await,
         concurrency::OBSERVE => {
             grpc.server_streaming(concurrency::Observing(served.clone(), served.caller(token.as_ref())), request).await
         }

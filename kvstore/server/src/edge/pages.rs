@@ -15,8 +15,19 @@ use crate::{
 const JSON: &str = "application/json";
 const TEXT: &str = "text/plain; charset=utf-8";
 
+const NO_GATEWAY: &str = "this store has no JSON gateway: ask by gRPC at the same address, as etcdctl, `causeway kvstore` or \
+                          grpcurl do (reflection is on); or put a grpc-gateway of etcd's in front\n";
+
+fn is_gateway(path: &str) -> bool {
+    ["/v3/", "/v3beta/", "/v3alpha/"].iter().any(|prefix| path.starts_with(prefix))
+}
+
 pub(super) async fn answer(served: &Served, request: &Request<Incoming>) -> Response<Body> {
     let path = request.uri().path();
+    if is_gateway(path) {
+        // Its calls are POST, and are told the same.
+        return page(StatusCode::NOT_FOUND, TEXT, NO_GATEWAY.to_owned());
+    }
     if !matches!(*request.method(), Method::GET | Method::HEAD) {
         return page(StatusCode::METHOD_NOT_ALLOWED, TEXT, "this page is only for GET\n".to_owned());
     }
@@ -30,9 +41,6 @@ pub(super) async fn answer(served: &Served, request: &Request<Incoming>) -> Resp
         "/health" => health(served, query).await,
         "/version" => page(StatusCode::OK, JSON, status::version_json()),
         "/metrics" => page(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", served.shared.metrics.text()),
-        _ if path.starts_with("/v3/") || path.starts_with("/v3beta/") => {
-            page(StatusCode::NOT_FOUND, TEXT, "there is no JSON gateway here yet: use gRPC\n".to_owned())
-        }
         _ => page(StatusCode::NOT_FOUND, TEXT, "404 page not found\n".to_owned()),
     }
 }

@@ -16,6 +16,8 @@ pub(crate) struct Connections {
     reloads: IntCounterVec,
     refused_files: IntGauge,
     expires: IntGauge,
+    received_bytes: IntCounter,
+    sent_bytes: IntCounter,
 }
 
 fn counters(registry: &Registry, name: &str, help: &str, values: &[&str]) -> IntCounterVec {
@@ -33,6 +35,7 @@ impl Connections {
     pub(crate) fn new(registry: &Registry) -> Self {
         let gauge = |name, help| register(registry, IntGauge::new(name, help).expect("the names below are valid"));
         let counters = |name, help, values: &[&str]| counters(registry, name, help, values);
+        let bytes = |name, help| register(registry, IntCounter::new(name, help).expect("the names below are valid"));
         let done = IntCounter::new("causeway_store_tls_handshakes_total", "TLS handshakes that were completed.");
         Self {
             open: gauge("causeway_store_connections", "Connections of clients."),
@@ -57,7 +60,23 @@ impl Connections {
                 "causeway_store_tls_certificate_expires_timestamp_seconds",
                 "When the certificate in use expires; 0 without TLS.",
             ),
+            received_bytes: bytes(
+                "etcd_network_client_grpc_received_bytes_total",
+                "The total number of bytes received from clients.",
+            ),
+            sent_bytes: bytes(
+                "etcd_network_client_grpc_sent_bytes_total",
+                "The total number of bytes sent to clients.",
+            ),
         }
+    }
+
+    pub(crate) fn received(&self, bytes: usize) {
+        self.received_bytes.inc_by(bytes as u64);
+    }
+
+    pub(crate) fn sent(&self, bytes: usize) {
+        self.sent_bytes.inc_by(bytes as u64);
     }
 
     pub(crate) fn opened(&self) {

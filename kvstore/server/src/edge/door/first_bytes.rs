@@ -8,6 +8,8 @@ use std::{
 
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, ReadBuf};
 
+use crate::metrics::Connections;
+
 /// How HTTP/2 begins, RFC 9113, 3.4.
 const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 
@@ -17,6 +19,7 @@ pub(in crate::edge) struct Begun<S> {
     filled: usize,
     given: usize,
     socket: S,
+    metrics: Option<Connections>,
 }
 
 /// Reads until it is clear which protocol it is: HTTP/2's whole preface, or something else.
@@ -28,7 +31,24 @@ pub(super) async fn read<S: AsyncRead + Unpin>(mut socket: S) -> io::Result<Begu
             read => filled += read,
         }
     }
-    Ok(Begun { first, filled, given: 0, socket })
+    Ok(Begun { first, filled, given: 0, socket, metrics: None })
+}
+
+// === impl Begun ===
+
+impl<S> Begun<S> {
+    /// What it says and hears is counted.
+    pub(super) fn counted(mut self, metrics: Connections) -> Self {
+        metrics.received(self.filled);
+        self.metrics = Some(metrics);
+        self
+    }
+
+    fn sent(&self, written: &Poll<io::Result<usize>>) {
+        if let (Some(metrics), Poll::Ready(Ok(written))) = (&self.metrics, written) {
+            metrics.sent(*written);
+        }
+    }
 }
 
 impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
@@ -40,13 +60,20 @@ impl<S: AsyncRead + Unpin> AsyncRead for Begun<S> {
             self.given += taken;
             return Poll::Ready(Ok(()));
         }
-        Pin::new(&mut self.socket).poll_read(context, buf)
+        let before = buf.filled().len();
+        let read = Pin::new(&mut self.socket).poll_read(context, buf);
+        if let Some(metrics) = &self.metrics {
+            metrics.received(buf.filled().len() - before);
+        }
+        read
     }
 }
 
 impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write(context, buf)
+        let written = Pin::new(&mut self.socket).poll_write(context, buf);
+        self.sent(&written);
+        written
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -62,7 +89,9 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Begun<S> {
         context: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.socket).poll_write_vectored(context, bufs)
+        let written = Pin::new(&mut self.socket).poll_write_vectored(context, bufs);
+        self.sent(&written);
+        written
     }
 
     fn is_write_vectored(&self) -> bool {
