@@ -166,6 +166,36 @@ fn a_snapshot_begins_a_new_cluster_with_later_revisions() {
 
 /// Row 44: nothing is written when a snapshot is not what it should be.
 #[test]
+fn scheduled_snapshots_are_whole_and_the_newest_are_kept() {
+    let dir = tempfile::tempdir().unwrap();
+    let saved = dir.path().join("saved");
+    let names = || {
+        let names = std::fs::read_dir(&saved).into_iter().flatten().map(|entry| entry.unwrap().path());
+        let mut names: Vec<_> = names.filter(|path| path.extension().is_some_and(|end| end == "db")).collect();
+        names.sort();
+        names
+    };
+    let to = format!("--backup-dir={}", saved.display());
+    let store = Store::start(&dir.path().join("data"), &[&to, "--backup-interval=200ms", "--backup-retention=2"]);
+    store.run(&["set", "--key", "k", "--value", "v"]);
+    let (first, began) = (names(), Instant::now());
+    // Until none of the first is left, and there are as many as are kept.
+    while names().len() != 2 || names().iter().any(|name| first.contains(name)) {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", names());
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(store);
+    let kept = names();
+    assert!((1..=3).contains(&kept.len()), "{kept:?}");
+    let newest = kept.last().unwrap().display().to_string();
+    let restored = dir.path().join("restored");
+    told(&["kvstore", "snapshot", "restore", &newest, "--data-dir", &restored.display().to_string()]);
+    let store = Store::start(&restored, &[]);
+    assert!(store.run(&["get", "k"]).contains('v'));
+    assert!(refused(&["kvstore", "serve", "--backup-interval=1h"]).contains("--backup-dir"));
+}
+
+#[test]
 fn a_snapshot_that_is_not_whole_restores_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);

@@ -2,7 +2,7 @@
 
 use std::{path::PathBuf, time::Duration};
 
-use crate::{disk::WalOptions, driver::AutoCompaction, edge::TlsConfig};
+use crate::{backups::Backups, disk::WalOptions, driver::AutoCompaction, edge::TlsConfig};
 
 /// etcd's default, and its recommended bound.
 const QUOTA_BYTES: u64 = 2 << 30;
@@ -42,6 +42,8 @@ pub struct Config {
     pub max_txn_ops: usize,
     pub watch_progress_notify_interval: Duration,
     pub auto_compaction: AutoCompaction,
+    /// Snapshots on a schedule.
+    pub backups: Option<Backups>,
     /// Acknowledges what is not on disk: for tests only.
     pub unsafe_no_fsync: bool,
     /// Of one segment of the log; when there are a few, the state is written out and the log begins anew. Small ones are
@@ -73,6 +75,7 @@ impl Default for Config {
             max_txn_ops: MAX_TXN_OPS,
             watch_progress_notify_interval: NOTIFY_EVERY,
             auto_compaction: AutoCompaction::Off,
+            backups: None,
             unsafe_no_fsync: false,
             wal_segment_bytes: WalOptions::default().segment_bytes,
             auth_token: "simple".to_owned(),

@@ -13,6 +13,7 @@
 //! request comes and again when it is applied.
 
 mod audit;
+mod backups;
 #[doc(hidden)]
 pub mod bare;
 mod config;
@@ -29,6 +30,7 @@ pub mod snapshot;
 mod status;
 mod tokens;
 
+pub use backups::Backups;
 pub use config::{Config, TlsSource};
 pub use driver::{AutoCompaction, RecoverError, Stopped};
 pub use edge::{ListenError, TlsConfig, TlsError, TlsVersion};

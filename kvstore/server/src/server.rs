@@ -12,6 +12,7 @@ use std::{
 use runtime::Tasks;
 
 use crate::{
+    backups::Schedule,
     config::Config,
     core::Limits,
     disk::{RealFiles, WalOptions},
@@ -45,6 +46,8 @@ pub enum StartError {
         data_dir.display()
     )]
     OtherCluster { data_dir: PathBuf, token: String, found: u64, wanted: u64 },
+    #[error("snapshots cannot be saved in {}", dir.display())]
+    Backups { dir: PathBuf, source: std::io::Error },
     #[error("cannot start a thread")]
     Thread(#[source] std::io::Error),
     #[error("the store ended while it started")]
@@ -58,6 +61,7 @@ pub struct Server {
     handle: Handle,
     driver: Option<JoinHandle<Result<(), Stopped>>>,
     workers: Workers,
+    backups: Option<Schedule>,
     urls: Vec<String>,
 }
 
@@ -117,9 +121,14 @@ impl Server {
             })
             .map_err(StartError::Thread)?;
         let served = Served::new(handle.clone(), shared.clone());
-        let mut server = Self { handle, driver: Some(driver), workers: Workers::new(tasks), urls };
+        let mut server = Self { handle, driver: Some(driver), workers: Workers::new(tasks), backups: None, urls };
         server.wait_for_leader(&shared)?;
         server.workers.start(config.workers.max(1), &served, listeners).map_err(StartError::Thread)?;
+        if let Some(backups) = config.backups {
+            let dir = backups.dir.clone();
+            let begun = Schedule::start(backups, server.handle.clone());
+            server.backups = Some(begun.map_err(|source| StartError::Backups { dir, source })?);
+        }
         Ok(server)
     }
 
@@ -163,6 +172,7 @@ impl Server {
             None => Ok(()),
         };
         self.workers.stop();
+        self.backups = None;
         ended
     }
 }

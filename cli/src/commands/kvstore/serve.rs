@@ -13,7 +13,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context, Result};
-use kvstore_server::{AutoCompaction, Config, Server};
+use kvstore_server::{AutoCompaction, Backups, Config, Server};
 
 use duration::duration;
 
@@ -84,6 +84,15 @@ pub(crate) struct Args {
     /// How long a password's hash takes, from 4 to 31: each step doubles it
     #[arg(long, default_value_t = 10)]
     bcrypt_cost: u32,
+    /// Where snapshots are saved on a schedule; nowhere by default
+    #[arg(long)]
+    backup_dir: Option<PathBuf>,
+    /// How often a snapshot is saved there
+    #[arg(long, default_value = "1h", value_parser = duration, requires = "backup_dir")]
+    backup_interval: Duration,
+    /// How many of them are kept
+    #[arg(long, default_value_t = 24, requires = "backup_dir", value_parser = clap::value_parser!(u32).range(1..))]
+    backup_retention: u32,
     /// Acknowledge what is not on disk: for tests only
     #[arg(long, num_args = 0..=1, require_equals = true, default_missing_value = "true")]
     unsafe_no_fsync: Option<bool>,
@@ -130,11 +139,15 @@ fn config(args: Args) -> Result<Config> {
     cluster::check(&args)?;
     let defaults = Config::default();
     let quota = if args.quota_backend_bytes == 0 { defaults.quota_backend_bytes } else { args.quota_backend_bytes };
+    let (every, keep) = (args.backup_interval, args.backup_retention as usize);
+    anyhow::ensure!(!every.is_zero(), "--backup-interval 0s would save snapshots without end: give at least a second");
+    let backups = args.backup_dir.map(|dir| Backups { dir, every, keep });
     let tls = args.tls.source(&args.listen_client_urls)?;
     let listen_metrics_urls = [args.listen_metrics_urls, args.listen_client_http_urls].concat();
     Ok(Config {
         data_dir: args.data_dir.unwrap_or_else(|| PathBuf::from(format!("{}.store", args.name))),
         auto_compaction: auto_compaction(&args.auto_compaction_mode, &args.auto_compaction_retention)?,
+        backups,
         name: args.name,
         listen_client_urls: args.listen_client_urls,
         advertise_client_urls: args.advertise_client_urls,

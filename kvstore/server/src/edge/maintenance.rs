@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// Parts of a snapshot that wait for the client.
-const PARTS: usize = 4;
+const PARTS: usize = 64;
 
 pub(super) struct Snapshotting(pub(super) Served, pub(super) Caller);
 
