@@ -1,4 +1,5 @@
-//! `cargo xtask interop`: the store beside etcd: the differential test, and stock clients against both.
+//! `cargo xtask interop`: the store beside etcd: the differential test, stock clients against both, a Kubernetes API server
+//! on both.
 
 use anyhow::{Result, bail};
 
@@ -19,7 +20,7 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn run(args: &Args) -> Result<()> {
-    if peers::build()? == Peers::NoGo {
+    if peers::build_slow()? == Peers::NoGo {
         bail!("there is nothing to compare with without Go");
     }
     let mut command = repo::cargo();
@@ -29,5 +30,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     if let Some(seed) = args.seed {
         command.env("CAUSEWAY_DIFF_SEED", seed.to_string());
     }
-    repo::run(&mut command)
+    repo::run(&mut command)?;
+    repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--bin", "causeway", "--package", "cli"]))?;
+    let mut command = repo::cargo();
+    command.args(["test", "--quiet", "--locked", "--package", "tests", "--test", "it"]);
+    repo::run(command.args(["kubernetes", "--", "--show-output"]))
 }

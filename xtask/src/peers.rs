@@ -33,6 +33,12 @@ const PEERS: [Peer; 6] = [
     Peer { name: "interop-cilium", module: "cilium-kvstore", package: "." },
 ];
 
+/// What takes too long to build for every test run.
+const SLOW: [Peer; 2] = [
+    Peer { name: "kube-apiserver", module: "kube-apiserver", package: "./server" },
+    Peer { name: "kube-client", module: "kube-apiserver", package: "./client" },
+];
+
 /// Whether the peers can be had.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Peers {
@@ -46,7 +52,22 @@ pub(crate) enum Peers {
 /// # Errors
 /// If a build fails; in CI also if there is no Go.
 pub(crate) fn build() -> Result<Peers> {
-    let stale = stale(&PEERS)?;
+    build_all(&PEERS)
+}
+
+/// The same, and those that build for minutes.
+///
+/// # Errors
+/// As there.
+pub(crate) fn build_slow() -> Result<Peers> {
+    match build_all(&PEERS)? {
+        Peers::Built => build_all(&SLOW),
+        Peers::NoGo => Ok(Peers::NoGo),
+    }
+}
+
+fn build_all(peers: &'static [Peer]) -> Result<Peers> {
+    let stale = stale(peers)?;
     if stale.is_empty() {
         return Ok(Peers::Built);
     }
