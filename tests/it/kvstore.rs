@@ -362,3 +362,46 @@ fn a_full_store_refuses_writes_and_recovers() {
     store.run(&["alarm", "disarm"]);
     store.set("small", "v");
 }
+
+/// As an operator would have it: flags from the environment, TLS, and a service manager that waits to be told.
+#[test]
+fn a_store_with_tls_is_reached_by_commands_and_tells_systemd() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
+    told.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let url = free_url().replace("http://", "https://");
+    let data = folder.path().join("data");
+    let mut child = Command::new(Binaries::beside_us().unwrap().causeway)
+        .args(["kvstore", "serve", "--auto-tls"])
+        .env("ETCD_DATA_DIR", &data)
+        .env("ETCD_LISTEN_CLIENT_URLS", &url)
+        .env("NOTIFY_SOCKET", folder.path().join("notify"))
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut buffer = [0; 256];
+    let mut next = || {
+        let length = told.recv(&mut buffer).expect("systemd is told in time");
+        String::from_utf8_lossy(&buffer[..length]).trim().to_owned()
+    };
+    assert_eq!(next(), "READY=1");
+    let at = format!("--kvstore-opt=etcd.address={url}");
+    let ca = format!("--cacert={}", data.join("fixtures/client/cert.pem").display());
+    let run = |words: &[&str]| {
+        let output = causeway(&[&["kvstore", &at, &ca], words].concat());
+        let text = [output.stdout, output.stderr].concat();
+        assert!(output.status.success(), "{words:?}: {}", String::from_utf8_lossy(&text));
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    run(&["set", "--key", "k", "--value", "v"]);
+    assert_eq!(run(&["get", "k"]), "k => v\n");
+    let members = run(&["member", "list"]);
+    assert!(members.contains(", started, default, ") && members.contains(&url), "{members}");
+    assert!(run(&["check", "perf", "--seconds", "1"]).contains("PASS: Slowest request took "));
+    let without = refused(&["kvstore", &at, "get", "k"]);
+    assert!(without.contains("https endpoints need trusted-ca-file"), "{without}");
+    nix::sys::signal::kill(nix::unistd::Pid::from_raw(child.id() as i32), nix::sys::signal::Signal::SIGTERM).unwrap();
+    assert_eq!(next(), "STOPPING=1");
+    assert!(child.wait().unwrap().success());
+}

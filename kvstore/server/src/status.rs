@@ -26,6 +26,7 @@ pub(crate) const READ_TIMEOUT: Duration = Duration::from_secs(6);
 pub(crate) struct Shared {
     leader: AtomicU64,
     full: AtomicBool,
+    corrupt: AtomicBool,
     pub(crate) max_request_bytes: usize,
     pub(crate) member: Member,
     pub(crate) metrics: Metrics,
@@ -48,6 +49,7 @@ impl Shared {
         Self {
             leader: AtomicU64::new(0),
             full: AtomicBool::new(false),
+            corrupt: AtomicBool::new(false),
             max_request_bytes,
             member,
             door: Door::new(metrics.connections.clone()),
@@ -86,10 +88,16 @@ impl Shared {
         self.full.load(Ordering::Relaxed)
     }
 
+    /// Somebody found its data damaged.
+    pub(crate) fn is_corrupt(&self) -> bool {
+        self.corrupt.load(Ordering::Relaxed)
+    }
+
     /// Takes over what changed: the driver does so each tick, and counts with `segments` of the log now and then.
     pub(crate) fn observe(&self, core: &Core, segments: Option<usize>) {
         self.leader.store(core.consensus().leader(), Ordering::Relaxed);
         self.full.store(core.is_full(), Ordering::Relaxed);
+        self.corrupt.store(core.state().check_sound().is_err(), Ordering::Relaxed);
         if let Some(segments) = segments {
             self.metrics.observe(core, segments);
         }

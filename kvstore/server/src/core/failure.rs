@@ -63,8 +63,10 @@ pub(crate) enum Failure {
         "etcdserver: this store has one member, and a change of members needs several members, which it does not have yet"
     )]
     NeedsSeveralMembers,
-    #[error("etcdserver: this store does not have this request yet")]
-    NotBuilt,
+    #[error("etcdserver: wrong downgrade target version format")]
+    DowngradeVersion,
+    #[error("etcdserver: invalid downgrade target version")]
+    DowngradeTarget,
     #[error("etcdserver: authentication is not enabled")]
     AuthNotEnabled,
     #[error("etcdserver: root user does not exist")]
@@ -127,6 +129,8 @@ impl Failure {
             | Self::TooManyOps
             | Self::DuplicateKey
             | Self::InvalidSort
+            | Self::DowngradeVersion
+            | Self::DowngradeTarget
             | Self::TooLarge
             | Self::UserEmpty
             | Self::RoleEmpty
@@ -154,7 +158,7 @@ impl Failure {
             Self::InvalidAuthToken => Code::Unauthenticated,
             Self::NoPasswordUser | Self::PasswordTooLong | Self::VerifyOnly => Code::Unknown,
             Self::NoLeader | Self::Stopped => Code::Unavailable,
-            Self::NeedsSeveralMembers | Self::NotBuilt => Code::Unimplemented,
+            Self::NeedsSeveralMembers => Code::Unimplemented,
         }
     }
 }

@@ -16,6 +16,8 @@ use crate::{
     pb::etcdserverpb as pb,
 };
 
+/// What etcd calls its version where it goes back by one.
+const MINOR_VERSION: &str = "3.6";
 /// Parts of a snapshot that wait for the client.
 const PARTS: usize = 64;
 
@@ -48,6 +50,20 @@ pub(super) async fn members(served: &Served, caller: Caller, request: pb::Member
 pub(super) fn defragment() -> Bytes {
     tracing::info!("defragment was asked for: slots of deleted versions are reused in place, nothing is moved");
     pb::DefragmentResponse::default().encode_to_vec().into()
+}
+
+/// There is no older version of this store to go back to, so each target is an invalid one, in etcd's words. To give up
+/// what was not begun is no mistake there.
+pub(super) async fn downgrade(served: &Served, caller: Caller, asked: pb::DowngradeRequest) -> Result<Bytes, Status> {
+    let answer = recorded(served, caller, || "Downgrade".to_owned(), Ask::Header(Need::Root)).await?;
+    if asked.action() == pb::downgrade_request::DowngradeAction::Cancel {
+        let (header, version) = (header_of(&answer)?, MINOR_VERSION.to_owned());
+        return Ok(pb::DowngradeResponse { header, version }.encode_to_vec().into());
+    }
+    let parts: Vec<&str> = asked.version.split('.').collect();
+    let numbers = parts.iter().all(|part| part.parse::<u32>().is_ok());
+    let known = (2..=3).contains(&parts.len()) && numbers;
+    Err(status(if known { Failure::DowngradeTarget } else { Failure::DowngradeVersion }))
 }
 
 /// Of everything at the current revision.

@@ -55,6 +55,9 @@ async fn health(served: &Served, query: &str) -> Response<Body> {
     if served.shared.is_full() && !excluded("NOSPACE") {
         return unhealthy("ALARM NOSPACE");
     }
+    if served.shared.is_corrupt() && !excluded("CORRUPT") {
+        return unhealthy("ALARM CORRUPT");
+    }
     if !served.shared.has_leader() {
         return unhealthy("RAFT NO LEADER");
     }

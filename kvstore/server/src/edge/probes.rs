@@ -10,7 +10,7 @@ const CHECKS: [(&str, bool, bool); 4] = [
     ("linearizable_read", false, true),
     // One member is a voter.
     ("non_learner", false, true),
-    // What is damaged is not started.
+    // What is damaged is not started; somebody may find it so later.
     ("data_corruption", false, true),
 ];
 
@@ -31,7 +31,11 @@ pub(super) async fn answer(served: &Served, path: &str, query: &str) -> Option<(
     let (mut code, mut reasons) = (StatusCode::OK, String::new());
     for name in wanted.into_iter().filter(|name| !excluded(name)) {
         // Alive means that this answer came: losing the disk or the leader does not make a restart useful.
-        let checked = if name == "linearizable_read" { serves(served).await } else { Ok(()) };
+        let checked = match name {
+            "linearizable_read" => serves(served).await,
+            "data_corruption" if served.shared.is_corrupt() => Err("alarm activated: CORRUPT".to_owned()),
+            _ => Ok(()),
+        };
         match checked {
             Ok(()) => reasons.push_str(&format!("[+]{name} ok\n")),
             Err(reason) => {

@@ -140,7 +140,8 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::HashKv => Ask::HashKv { revision: decode::<pb::HashKvRequest>(&raw)?.revision },
         Method::Hash => return Box::pin(maintenance::hash(served, caller)).await,
         Method::Status => Ask::Status,
-        Method::Defragment | Method::MoveLeader | Method::Members | Method::Downgrade => Ask::Header(Need::Root),
+        Method::Defragment | Method::MoveLeader | Method::Members => Ask::Header(Need::Root),
+        Method::Downgrade => return Box::pin(maintenance::downgrade(served, caller, decode(&raw)?)).await,
         Method::MemberList => return Box::pin(maintenance::members(served, caller, decode(&raw)?)).await,
         Method::Auth(method) => return Box::pin(auth::ask(served, caller, method, raw)).await,
         Method::Concurrency(method) => return Box::pin(concurrency::ask(served, caller, method, raw)).await,
@@ -152,7 +153,6 @@ pub(super) async fn ask(served: &Served, caller: Caller, method: Method, raw: By
         Method::Defragment => Ok(maintenance::defragment()),
         Method::MoveLeader => Err(status(Failure::BadLeaderTransferee)),
         Method::Members => Err(status(Failure::NeedsSeveralMembers)),
-        Method::Downgrade => Err(status(Failure::NotBuilt)),
         _ => Ok(answer),
     }
 }

@@ -3,9 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a test may fail where it stands")]
 #![expect(clippy::disallowed_methods, reason = "the tasks of a test end with it")]
 
+mod alarms;
 mod bad_connections;
 mod certificates;
 mod concurrency;
+mod downgrade;
 mod peer;
 mod reload;
 mod rules;

@@ -210,3 +210,35 @@ async fn a_certificate_is_made_beside_the_data() {
     store.secure_client(&ca, None).await.unwrap();
     assert!(get(store.plain_address(), "/health").await.contains(r#"{"health":"true""#));
 }
+
+/// etcd's `--client-cert-auth`: the common name of a client's certificate is the user, without a password.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_clients_name_is_the_user_once_users_are_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let ca = Authority::new(folder.path(), "ca");
+    for name in ["root", "node", "stranger"] {
+        ca.issue(name, Spec::default());
+    }
+    let store = Store::tls(&ca, |tls| tls.trusted_ca_file = Some(ca.ca()));
+    let mut root = store.secure_client(&ca, Some("root")).await.unwrap();
+    let no_password = || Some(etcd_client::UserAddOptions::new().with_no_pwd());
+    for name in ["root", "node"] {
+        root.user_add(name, "", no_password()).await.unwrap();
+    }
+    root.role_add("root").await.unwrap();
+    root.role_add("writer").await.unwrap();
+    root.role_grant_permission("writer", etcd_client::Permission::read_write("k")).await.unwrap();
+    root.user_grant_role("root", "root").await.unwrap();
+    root.user_grant_role("node", "writer").await.unwrap();
+    root.auth_enable().await.unwrap();
+    // This puts the key k.
+    let mut node = store.secure_client(&ca, Some("node")).await.unwrap();
+    let refused = node.put("other", "v", None).await.unwrap_err().to_string();
+    assert!(refused.contains("etcdserver: permission denied"), "{refused}");
+    let refused = store.secure_client(&ca, Some("stranger")).await.map(drop).unwrap_err();
+    assert!(refused.contains("permission denied") || refused.contains("user name not found"), "{refused}");
+    root.put("other", "v", None).await.unwrap();
+    // Where nobody shows a certificate, nobody is known.
+    let unnamed = store.client().await.put("k", "v", None).await.unwrap_err().to_string();
+    assert!(unnamed.contains("user name is empty"), "{unnamed}");
+}
