@@ -1,9 +1,9 @@
 //! A cluster's store in a namespace of its own: ours, or Debian's etcd.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use serde::{Deserialize, Serialize};
 
 use crate::{Binaries, ClusterPlan, Ledger, Plan, Process, process};
@@ -43,31 +43,8 @@ impl Store {
         let endpoint = format!("http://{}:2379", cluster.store_ip);
         let data_dir = home.join("data");
         let token = format!("{}-{}", plan.run_id, cluster.name);
-        let peer = "http://127.0.0.1:2380";
-        let mut words = match kind {
-            StoreKind::Embedded => {
-                vec![binaries.causeway.display().to_string(), "kvstore".to_owned(), "serve".to_owned()]
-            }
-            StoreKind::Etcd => vec!["etcd".to_owned()],
-        };
-        for (flag, value) in [
-            ("name", cluster.name.as_str()),
-            ("data-dir", &data_dir.display().to_string()),
-            ("listen-client-urls", &endpoint),
-            ("advertise-client-urls", &endpoint),
-            ("listen-peer-urls", peer),
-            ("initial-advertise-peer-urls", peer),
-            ("initial-cluster", &format!("{}={peer}", cluster.name)),
-            // Without a token of its own a wiped store would come back with the same cluster id.
-            ("initial-cluster-token", &token),
-            // Users of the demo may leave it running.
-            ("auto-compaction-retention", "1h"),
-        ] {
-            words.push(format!("--{flag}={value}"));
-        }
-        // etcd refuses group-readable data.
-        std::fs::create_dir_all(&data_dir)?;
-        std::fs::set_permissions(&data_dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+        let words = words(kind, binaries, &cluster.name, &endpoint, &data_dir, &token);
+        private_dir(&data_dir)?;
         let netns = cluster.store_netns.clone();
         let process = Process::start(ledger, "store", &netns, &home.join("store.log"), &words)?;
         let mut store = Self { endpoint, data_dir, process, kind, netns };
@@ -101,13 +78,54 @@ impl Store {
         Ok(())
     }
 
+    /// Moves to a store of a kind under the same address, as an operator does it: one beside it becomes its copy, and takes
+    /// its place.
+    ///
+    /// # Errors
+    ///
+    /// When the copy is none, or does not answer in its place.
+    pub fn migrate(&mut self, kind: StoreKind, binaries: &Binaries, ledger: &mut Ledger) -> Result<()> {
+        let home = self.data_dir.parent().context("data lies in a folder")?.to_owned();
+        // A cluster id of its own, and data of its own.
+        let moved = (0..).map(|number| format!("moved-{number}")).find(|name| !home.join(name).exists());
+        let name = moved.context("there are names enough")?;
+        let data_dir = home.join(&name);
+        private_dir(&data_dir)?;
+        let beside = self.endpoint.replace(":2379", ":2479");
+        let at = |endpoint: &str| words(kind, binaries, &name, endpoint, &data_dir, &format!("{}-{name}", self.netns));
+        let log = home.join(format!("{name}.log"));
+        let mut copy = Process::start(ledger, "store", &self.netns, &log, &at(&beside))?;
+        process::wait_until("the copy answers", Duration::from_secs(10), || {
+            copy.check()?;
+            self.etcdctl_at(&beside, &["endpoint", "health"]).map(|_| ())
+        })?;
+        let causeway = binaries.causeway.display().to_string();
+        let words = ["kvstore", "migrate", "--from", &self.endpoint, "--to", &beside, "--once", "--freeze"];
+        let said = process::run(&self.netns, &[&[causeway.as_str()], &words[..]].concat())?;
+        ensure!(said.contains("cut over at revision"), "{said}");
+        self.process.kill()?;
+        copy.stop()?;
+        copy.restart_as(ledger, at(&self.endpoint))?;
+        (self.process, self.kind, self.data_dir) = (copy, kind, data_dir);
+        self.wait()
+    }
+
+    /// What it is.
+    pub fn kind(&self) -> StoreKind {
+        self.kind
+    }
+
     /// What etcdctl prints: the witness that knows nothing of us.
     ///
     /// # Errors
     ///
     /// When etcdctl fails.
     pub fn etcdctl(&self, words: &[&str]) -> Result<String> {
-        let endpoints = format!("--endpoints={}", self.endpoint);
+        self.etcdctl_at(&self.endpoint, words)
+    }
+
+    fn etcdctl_at(&self, endpoint: &str, words: &[&str]) -> Result<String> {
+        let endpoints = format!("--endpoints={endpoint}");
         let mut all = vec!["env", "ETCDCTL_API=3", "etcdctl", &endpoints, "--dial-timeout=1s", "--command-timeout=2s"];
         all.extend(words);
         process::run(&self.netns, &all)
@@ -119,6 +137,47 @@ impl Store {
             self.etcdctl(&["endpoint", "health"]).map(|_| ())
         })
     }
+}
+
+/// The command line of a store.
+fn words(
+    kind: StoreKind,
+    binaries: &Binaries,
+    name: &str,
+    endpoint: &str,
+    data_dir: &Path,
+    token: &str,
+) -> Vec<String> {
+    let peer = "http://127.0.0.1:2380";
+    let mut words = match kind {
+        StoreKind::Embedded => vec![binaries.causeway.display().to_string(), "kvstore".to_owned(), "serve".to_owned()],
+        StoreKind::Etcd => vec!["etcd".to_owned()],
+    };
+    // Two servers of one namespace, and one member has no peers.
+    let listen = if endpoint.ends_with(":2479") { "http://127.0.0.1:2480" } else { peer };
+    for (flag, value) in [
+        ("name", name),
+        ("data-dir", &data_dir.display().to_string()),
+        ("listen-client-urls", endpoint),
+        ("advertise-client-urls", endpoint),
+        ("listen-peer-urls", listen),
+        ("initial-advertise-peer-urls", peer),
+        ("initial-cluster", &format!("{name}={peer}")),
+        // Without a token of its own a wiped store would come back with the same cluster id.
+        ("initial-cluster-token", token),
+        // Users of the demo may leave it running.
+        ("auto-compaction-retention", "1h"),
+    ] {
+        words.push(format!("--{flag}={value}"));
+    }
+    words
+}
+
+/// etcd refuses group-readable data.
+fn private_dir(dir: &Path) -> Result<()> {
+    std::fs::create_dir_all(dir)?;
+    std::fs::set_permissions(dir, std::os::unix::fs::PermissionsExt::from_mode(0o700))?;
+    Ok(())
 }
 
 impl std::fmt::Display for StoreKind {

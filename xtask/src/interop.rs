@@ -1,5 +1,5 @@
 //! `cargo xtask interop`: the store beside etcd: the differential test, stock clients against both, a Kubernetes API server
-//! on both.
+//! on both, Cilium's kvstoremesh over TLS on ours.
 
 use anyhow::{Result, bail};
 
@@ -34,5 +34,5 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--bin", "causeway", "--package", "cli"]))?;
     let mut command = repo::cargo();
     command.args(["test", "--quiet", "--locked", "--package", "tests", "--test", "it"]);
-    repo::run(command.args(["kubernetes", "--", "--show-output"]))
+    repo::run(command.args(["--", "--show-output", "kubernetes", "kvstoremesh"]))
 }

@@ -34,9 +34,14 @@ const PEERS: [Peer; 6] = [
 ];
 
 /// What takes too long to build for every test run.
-const SLOW: [Peer; 2] = [
+const SLOW: [Peer; 3] = [
     Peer { name: "kube-apiserver", module: "kube-apiserver", package: "./server" },
     Peer { name: "kube-client", module: "kube-apiserver", package: "./client" },
+    Peer {
+        name: "clustermesh-apiserver",
+        module: "cilium-apiserver",
+        package: "github.com/cilium/cilium/clustermesh-apiserver",
+    },
 ];
 
 /// Whether the peers can be had.

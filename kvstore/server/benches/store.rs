@@ -18,8 +18,12 @@ mod lists;
 mod memory;
 #[path = "store/report.rs"]
 mod report;
+#[path = "store/secured.rs"]
+mod secured;
 #[path = "store/server.rs"]
 mod server;
+#[path = "store/silent.rs"]
+mod silent;
 #[path = "store/soak.rs"]
 mod soak;
 #[path = "store/squeeze.rs"]
@@ -34,7 +38,7 @@ use anyhow::Result;
 /// A row of the table: its name, and what takes it.
 type Row = (&'static str, fn() -> Result<()>);
 
-const ROWS: [Row; 9] = [
+const ROWS: [Row; 11] = [
     ("puts", unary::puts),
     ("single", unary::single),
     ("ranges", unary::ranges),
@@ -44,6 +48,8 @@ const ROWS: [Row; 9] = [
     ("lists", lists::run),
     ("leases", leases::run),
     ("soak", soak::run),
+    ("secured", secured::run),
+    ("silent", silent::run),
 ];
 
 fn main() -> Result<()> {

@@ -25,7 +25,19 @@ pub(crate) struct Load {
     pub(crate) p99_ms: f64,
 }
 
+/// Where the load goes, and who sends it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Place<'a> {
+    pub(crate) port: u16,
+    pub(crate) tls: bool,
+    pub(crate) token: Option<&'a str>,
+}
+
 pub(crate) fn run(port: u16, path: &str, message: &impl Message, shape: Shape) -> Result<Load> {
+    run_at(Place { port, tls: false, token: None }, path, message, shape)
+}
+
+pub(crate) fn run_at(place: Place<'_>, path: &str, message: &impl Message, shape: Shape) -> Result<Load> {
     let dir = tempfile::tempdir()?;
     let (body, log) = (dir.path().join("body"), dir.path().join("log"));
     let message = message.encode_to_vec();
@@ -43,8 +55,12 @@ pub(crate) fn run(port: u16, path: &str, message: &impl Message, shape: Shape) -
     if shape.rate > 0 {
         command.arg(format!("--rps={}", shape.rate / shape.connections));
     }
+    if let Some(token) = place.token {
+        command.args(["-H", &format!("token: {token}")]);
+    }
+    let scheme = if place.tls { "https" } else { "http" };
     let output = command
-        .arg(format!("http://127.0.0.1:{port}{path}"))
+        .arg(format!("{scheme}://127.0.0.1:{}{path}", place.port))
         .output()
         .context("run h2load (Debian: nghttp2-client)")?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -18,12 +18,20 @@ pub(crate) enum Side {
 /// Peer, ours, ours, peer, ...: each pair is of neighbours.
 pub(crate) const PAIR: [Side; 2] = [Side::Etcd, Side::Ours];
 
+/// How clients come in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Entry {
+    Plain,
+    Tls,
+}
+
 pub(crate) struct Server {
     child: Child,
     pub(crate) port: u16,
     side: Side,
     dir: TempDir,
     cgroup: Option<PathBuf>,
+    entry: Entry,
 }
 
 /// Hundredths of a second, as the kernel counts.
@@ -34,19 +42,24 @@ const TICK: Duration = Duration::from_millis(10);
 impl Server {
     pub(crate) fn start(side: Side) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
-        Self::start_in(side, dir, None)
+        Self::start_in(side, dir, None, Entry::Plain)
+    }
+
+    pub(crate) fn start_by(side: Side, entry: Entry) -> Result<Self> {
+        let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
+        Self::start_in(side, dir, None, entry)
     }
 
     /// A server that writes its number to this file before it begins.
     pub(crate) fn start_within(side: Side, cgroup: PathBuf) -> Result<Self> {
         let dir = tempfile::Builder::new().prefix("causeway-bench-").tempdir()?;
-        Self::start_in(side, dir, Some(cgroup))
+        Self::start_in(side, dir, Some(cgroup), Entry::Plain)
     }
 
-    fn start_in(side: Side, dir: TempDir, cgroup: Option<PathBuf>) -> Result<Self> {
+    fn start_in(side: Side, dir: TempDir, cgroup: Option<PathBuf>, entry: Entry) -> Result<Self> {
         let port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
         let peer_port = std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port();
-        let url = format!("http://127.0.0.1:{port}");
+        let url = format!("{}://127.0.0.1:{port}", if entry == Entry::Tls { "https" } else { "http" });
         let peer = format!("http://127.0.0.1:{peer_port}");
         let program = binary(if side == Side::Etcd { "CAUSEWAY_BENCH_ETCD" } else { "CAUSEWAY_BENCH_CAUSEWAY" })?;
         let mut command = match &cgroup {
@@ -70,8 +83,20 @@ impl Server {
             .arg(format!("--initial-cluster=bench={peer}"))
             .stdout(Stdio::null())
             .stderr(Stdio::null());
+        if entry == Entry::Tls {
+            let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+            for (flag, name, text) in [
+                ("--cert-file", "server.crt", made.cert.pem()),
+                ("--key-file", "server.key", made.signing_key.serialize_pem()),
+            ] {
+                let path = dir.path().join(name);
+                std::fs::write(&path, text)?;
+                std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600))?;
+                command.arg(format!("{flag}={}", path.display()));
+            }
+        }
         let child = command.spawn().with_context(|| format!("start {side:?}"))?;
-        let mut server = Self { child, port, side, dir, cgroup };
+        let mut server = Self { child, port, side, dir, cgroup, entry };
         server.wait()?;
         Ok(server)
     }
@@ -88,7 +113,7 @@ impl Server {
         let side = this.side;
         let dir = std::mem::replace(&mut this.dir, tempfile::tempdir()?);
         let began = Instant::now();
-        let server = Self::start_in(side, dir, this.cgroup.take())?;
+        let server = Self::start_in(side, dir, this.cgroup.take(), Entry::Plain)?;
         Ok((server, began.elapsed()))
     }
 
@@ -117,6 +142,11 @@ impl Server {
         loop {
             ensure!(self.child.try_wait()?.is_none(), "{:?} ended", self.side);
             ensure!(began.elapsed() < Duration::from_secs(60), "{:?} does not answer", self.side);
+            let listens = std::net::TcpStream::connect(("127.0.0.1", self.port)).is_ok();
+            if listens && self.entry == Entry::Tls {
+                // The first request waits for the rest.
+                return Ok(());
+            }
             let answered = runtime.block_on(async {
                 let client = Client::connect(&self.url()).await?;
                 client.get(b"a").await
