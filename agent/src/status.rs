@@ -119,7 +119,7 @@ fn reasons(health: &Healthz) -> Vec<String> {
         reasons.push(format!("{not_ready} remote clusters not ready"));
     }
     if !health.alarms.is_empty() {
-        reasons.push(format!("{} alarms", health.alarms.len()));
+        reasons.push(format!("{} alarms ({})", health.alarms.len(), health.alarms.join("; ")));
     }
     let full: Vec<&str> =
         health.maps.iter().filter(|map| map.pressure() >= FULL).map(|map| map.name.as_str()).collect();

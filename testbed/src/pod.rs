@@ -13,6 +13,11 @@ use serde_json::Value;
 
 use crate::{Labels, Ledger, NodePlan, network, process};
 
+/// How often a runtime calls ADD for a pod before we call it lost.
+const TRIES: usize = 10;
+/// What the plugin answers when a later call may succeed: the specification's code.
+const TRY_AGAIN: &str = "\"code\":11,";
+
 /// A pod to be made.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct PodSpec {
@@ -69,10 +74,17 @@ impl Sandbox {
         Ok(Self { spec, netns, namespace })
     }
 
-    /// Calls CNI ADD on its node.
+    /// Calls CNI ADD on its node, again as runtimes do when the plugin asks for it.
     pub(crate) fn connect(self, plugin: &Path, node: &NodePlan) -> Result<Pod> {
         let Self { spec, netns, namespace } = self;
-        let answer = call(plugin, "ADD", node, &netns, &spec)?;
+        let add = || call(plugin, "ADD", node, &netns, &spec);
+        let asks_again =
+            |answer: &Result<String>| answer.as_ref().err().is_some_and(|error| error.to_string().contains(TRY_AGAIN));
+        let again = std::iter::repeat_with(add).take(TRIES).find(|answer| !asks_again(answer));
+        let answer = again.unwrap_or_else(add).inspect_err(|_| {
+            // Nobody would ever use it, and its name would be taken.
+            Namespace::delete_if_exists(&netns).ok();
+        })?;
         let answer: Value = serde_json::from_str(&answer).with_context(|| format!("CNI ADD answers {answer}"))?;
         let ips: Vec<IpAddr> = answer["ips"]
             .as_array()

@@ -13,8 +13,8 @@ use serde::{Deserialize, Serialize};
 use crate::Ledger;
 use crate::ledger::start_time;
 
-/// How long a process may take to be gone after it was killed.
-const GONE: Duration = Duration::from_secs(5);
+/// How long a process may take to be gone after it was killed: on a starved machine the kernel takes seconds to end one.
+const GONE: Duration = Duration::from_secs(30);
 
 /// A running program with its log. It outlives this value, and can be found again by its pid and start time.
 #[derive(Debug, Serialize, Deserialize)]
@@ -144,16 +144,16 @@ impl Process {
         self.wait_gone(GONE)
     }
 
-    /// Asks it to end and waits, at most ten seconds.
+    /// Asks it to end and waits.
     ///
     /// # Errors
     ///
     /// When it does not end.
     pub fn stop(&mut self) -> Result<()> {
         self.signal(Signal::SIGTERM)?;
-        if self.wait_gone(Duration::from_secs(10)).is_err() {
+        if self.wait_gone(GONE).is_err() {
             self.kill()?;
-            bail!("{} did not end within 10 s of SIGTERM", self.name);
+            bail!("{} did not end within {} s of SIGTERM", self.name, GONE.as_secs());
         }
         Ok(())
     }

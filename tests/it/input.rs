@@ -20,6 +20,7 @@ fn refused(words: &[&str], expected: &str) {
 
 #[test]
 fn options_of_processes_are_checked_before_anything_is_done() {
+    let _beside = crate::beside();
     for process in ["agent", "operator"] {
         refused(&[process, "--frob"], "--frob");
         refused(&[process, "--cluster-name", "East!"], "East!");
@@ -38,6 +39,7 @@ fn options_of_processes_are_checked_before_anything_is_done() {
 
 #[test]
 fn cni_plugin_answers_with_the_specification_s_errors() {
+    let _beside = crate::beside();
     let plugin = Binaries::beside_us().expect("binaries are built").cni;
     let call = |command: &str, conf: &str| {
         let folder = tempfile::tempdir().unwrap();

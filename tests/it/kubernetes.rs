@@ -128,6 +128,7 @@ fn trial(kind: Kind) -> String {
 
 #[test]
 fn a_kubernetes_api_server_loses_nothing_when_its_store_is_killed() {
+    let _beside = crate::beside();
     if !peer("kube-apiserver").exists() || !peer("kube-client").exists() {
         println!("SKIP: there is no target/peers/kube-apiserver; cargo xtask interop builds it in about seven minutes");
         return;

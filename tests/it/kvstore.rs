@@ -107,6 +107,7 @@ impl Drop for Store {
 
 #[test]
 fn what_was_acknowledged_outlives_a_kill() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let store = Store::start(&data, &[]);
@@ -128,6 +129,7 @@ fn what_was_acknowledged_outlives_a_kill() {
 
 #[test]
 fn a_snapshot_begins_a_new_cluster_with_later_revisions() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let store = Store::start(&path("data"), &[]);
@@ -167,6 +169,7 @@ fn a_snapshot_begins_a_new_cluster_with_later_revisions() {
 /// Row 44: nothing is written when a snapshot is not what it should be.
 #[test]
 fn scheduled_snapshots_are_whole_and_the_newest_are_kept() {
+    let _beside = crate::beside();
     let dir = tempfile::tempdir().unwrap();
     let saved = dir.path().join("saved");
     let names = || {
@@ -197,6 +200,7 @@ fn scheduled_snapshots_are_whole_and_the_newest_are_kept() {
 
 #[test]
 fn a_snapshot_that_is_not_whole_restores_nothing() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let store = Store::start(&path("data"), &[]);
@@ -225,6 +229,7 @@ fn a_snapshot_that_is_not_whole_restores_nothing() {
 
 #[test]
 fn what_is_not_honoured_is_refused_by_name() {
+    let _beside = crate::beside();
     let serve = |flag: &str| refused(&["kvstore", "serve", flag]);
     assert!(serve("--wal-dir=x").contains("--wal-dir is a flag of etcd"), "{}", serve("--wal-dir=x"));
     assert!(serve("--enable-pprof").contains("--enable-pprof"));
@@ -248,6 +253,7 @@ fn what_is_not_honoured_is_refused_by_name() {
 
 #[test]
 fn a_data_directory_serves_one_store_and_a_unix_socket_serves_too() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let data = folder.path().join("data");
     let url = format!("unix://{}", folder.path().join("store.sock").display());
@@ -273,6 +279,7 @@ fn a_data_directory_serves_one_store_and_a_unix_socket_serves_too() {
 /// restore from a snapshot.
 #[test]
 fn users_may_what_they_were_granted_and_outlive_the_store() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name);
     let quick = ["--bcrypt-cost=4"];
@@ -344,6 +351,7 @@ fn users_may_what_they_were_granted_and_outlive_the_store() {
 /// What is full says so, takes no more, and lets room be made.
 #[test]
 fn a_full_store_refuses_writes_and_recovers() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let store = Store::start(&folder.path().join("data"), &["--quota-backend-bytes=200000"]);
     let value = "v".repeat(10_000);
@@ -366,6 +374,7 @@ fn a_full_store_refuses_writes_and_recovers() {
 /// As an operator would have it: flags from the environment, TLS, and a service manager that waits to be told.
 #[test]
 fn a_store_with_tls_is_reached_by_commands_and_tells_systemd() {
+    let _beside = crate::beside();
     let folder = tempfile::tempdir().unwrap();
     let told = std::os::unix::net::UnixDatagram::bind(folder.path().join("notify")).unwrap();
     told.set_read_timeout(Some(Duration::from_secs(20))).unwrap();

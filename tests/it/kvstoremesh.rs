@@ -176,75 +176,78 @@ fn is_ready(port: u16) -> bool {
     asked.is_ok() && stream.read_to_string(&mut answer).is_ok() && answer.starts_with("HTTP/1.1 200")
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn stock_kvstoremesh_mirrors_over_tls_what_its_user_may_read() {
-    let peers = Binaries::beside_us().unwrap().causeway.parent().unwrap().parent().unwrap().join("peers");
-    let program = peers.join("clustermesh-apiserver");
-    if !program.exists() {
-        println!(
-            "SKIP: there is no target/peers/clustermesh-apiserver; cargo xtask interop builds it in about five minutes"
-        );
-        return;
-    }
-    let dir = tempfile::tempdir().unwrap();
-    let authority = Authority::new(dir.path());
-    let mut east = Store::start(&authority, dir.path().join("east"));
-    let west = Store::start(&authority, dir.path().join("west"));
-    let (mut root, mut local) = (east.client(&authority, "root").await, west.client(&authority, "root").await);
-    etcdinit(&mut root, "east").await;
-    etcdinit(&mut local, "west").await;
-    for (key, value) in dump(SOURCE) {
-        root.put(key, value, None).await.unwrap();
-    }
-    root.put("cilium/not-granted", "secret", None).await.unwrap();
+#[test]
+fn stock_kvstoremesh_mirrors_over_tls_what_its_user_may_read() {
+    crate::beside_meshes(async {
+        let peers = Binaries::beside_us().unwrap().causeway.parent().unwrap().parent().unwrap().join("peers");
+        let program = peers.join("clustermesh-apiserver");
+        if !program.exists() {
+            println!(
+                "SKIP: there is no target/peers/clustermesh-apiserver; cargo xtask interop builds it in about five minutes"
+            );
+            return;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let authority = Authority::new(dir.path());
+        let mut east = Store::start(&authority, dir.path().join("east"));
+        let west = Store::start(&authority, dir.path().join("west"));
+        let (mut root, mut local) = (east.client(&authority, "root").await, west.client(&authority, "root").await);
+        etcdinit(&mut root, "east").await;
+        etcdinit(&mut local, "west").await;
+        for (key, value) in dump(SOURCE) {
+            root.put(key, value, None).await.unwrap();
+        }
+        root.put("cilium/not-granted", "secret", None).await.unwrap();
 
-    std::fs::create_dir(dir.path().join("mesh")).unwrap();
-    authority.client_file(&dir.path().join("mesh/east"), east.port, "remote");
-    authority.client_file(&dir.path().join("local.yaml"), west.port, "admin-west");
-    let health = free_port();
-    let mut command = Command::new(program);
-    command
-        .args(["kvstoremesh", "--cluster-name=west", "--cluster-id=1", "--enable-heartbeat", "--enable-gops=false"])
-        .arg(format!("--kvstore-opt=etcd.config={}", dir.path().join("local.yaml").display()))
-        .arg(format!("--clustermesh-config={}", dir.path().join("mesh").display()))
-        .arg(format!("--health-port={health}"))
-        .arg(format!("--api-serve-addr=127.0.0.1:{}", free_port()))
-        .arg(format!("--shell-sock-path={}", dir.path().join("shell.sock").display()));
-    let log = dir.path().join("kvstoremesh.log");
-    let _mesh = Process::start(&mut command, &log);
-    let said = || std::fs::read_to_string(&log).unwrap_or_default();
-    let began = Instant::now();
-    while !is_ready(health) {
-        assert!(began.elapsed() < WITHIN, "it does not become ready: {}", said());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    let wanted: BTreeMap<_, _> = dump(MIRROR).into_iter().filter(|(key, _)| key.starts_with("cilium/cache/")).collect();
-    let found = async |client: &mut Client| {
-        let answer = client.get("cilium/cache/", Some(GetOptions::new().with_prefix())).await.unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        answer.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()))).collect::<BTreeMap<_, _>>()
-    };
-    assert!(wanted.len() >= 30, "{} keys are compared", wanted.len());
-    assert_eq!(found(&mut local).await, wanted);
+        std::fs::create_dir(dir.path().join("mesh")).unwrap();
+        authority.client_file(&dir.path().join("mesh/east"), east.port, "remote");
+        authority.client_file(&dir.path().join("local.yaml"), west.port, "admin-west");
+        let health = free_port();
+        let mut command = Command::new(program);
+        command
+            .args(["kvstoremesh", "--cluster-name=west", "--cluster-id=1", "--enable-heartbeat", "--enable-gops=false"])
+            .arg(format!("--kvstore-opt=etcd.config={}", dir.path().join("local.yaml").display()))
+            .arg(format!("--clustermesh-config={}", dir.path().join("mesh").display()))
+            .arg(format!("--health-port={health}"))
+            .arg(format!("--api-serve-addr=127.0.0.1:{}", free_port()))
+            .arg(format!("--shell-sock-path={}", dir.path().join("shell.sock").display()));
+        let log = dir.path().join("kvstoremesh.log");
+        let _mesh = Process::start(&mut command, &log);
+        let said = || std::fs::read_to_string(&log).unwrap_or_default();
+        let began = Instant::now();
+        while !is_ready(health) {
+            assert!(began.elapsed() < WITHIN, "it does not become ready: {}", said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        let wanted: BTreeMap<_, _> =
+            dump(MIRROR).into_iter().filter(|(key, _)| key.starts_with("cilium/cache/")).collect();
+        let found = async |client: &mut Client| {
+            let answer = client.get("cilium/cache/", Some(GetOptions::new().with_prefix())).await.unwrap();
+            let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+            answer.kvs().iter().map(|kv| (text(kv.key()), text(kv.value()))).collect::<BTreeMap<_, _>>()
+        };
+        assert!(wanted.len() >= 30, "{} keys are compared", wanted.len());
+        assert_eq!(found(&mut local).await, wanted);
 
-    // It may read no more than that, and write nothing.
-    let mut remote = east.client(&authority, "remote").await;
-    for refused in [
-        remote.get("cilium/not-granted", None).await.map(drop),
-        remote.get("cilium/", Some(GetOptions::new().with_prefix())).await.map(drop),
-        remote.put("cilium/state/nodes/v1/east/mine", "", None).await.map(drop),
-    ] {
-        assert!(refused.unwrap_err().to_string().contains("etcdserver: permission denied"));
-    }
+        // It may read no more than that, and write nothing.
+        let mut remote = east.client(&authority, "remote").await;
+        for refused in [
+            remote.get("cilium/not-granted", None).await.map(drop),
+            remote.get("cilium/", Some(GetOptions::new().with_prefix())).await.map(drop),
+            remote.put("cilium/state/nodes/v1/east/mine", "", None).await.map(drop),
+        ] {
+            assert!(refused.unwrap_err().to_string().contains("etcdserver: permission denied"));
+        }
 
-    // The source dies and comes back; what is new afterwards is mirrored, too.
-    east.crash_and_start(&authority);
-    let mut root = east.client(&authority, "root").await;
-    root.put("cilium/state/nodes/v1/east/late", "{}", None).await.unwrap();
-    let began = Instant::now();
-    while !found(&mut local).await.contains_key("cilium/cache/nodes/v1/east/late") {
-        assert!(began.elapsed() < WITHIN, "the new node is not mirrored: {}", said());
-        tokio::time::sleep(Duration::from_millis(100)).await;
-    }
-    assert_eq!(found(&mut local).await.len(), wanted.len() + 1);
+        // The source dies and comes back; what is new afterwards is mirrored, too.
+        east.crash_and_start(&authority);
+        let mut root = east.client(&authority, "root").await;
+        root.put("cilium/state/nodes/v1/east/late", "{}", None).await.unwrap();
+        let began = Instant::now();
+        while !found(&mut local).await.contains_key("cilium/cache/nodes/v1/east/late") {
+            assert!(began.elapsed() < WITHIN, "the new node is not mirrored: {}", said());
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        assert_eq!(found(&mut local).await.len(), wanted.len() + 1);
+    });
 }

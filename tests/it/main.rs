@@ -20,17 +20,17 @@ mod secrets;
 mod troubleshoot;
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use testbed::demo::Stage;
 use testbed::{Binaries, Plan, StoreKind};
 
-/// Meshes run one after another: two at once would starve each other of CPU, and what a run leaves behind could not be
-/// told from what the other is using.
-static ONE_AT_A_TIME: Mutex<()> = Mutex::new(());
+/// A mesh has the machine for itself: whatever ran beside it would starve it of CPU, and what a run leaves behind could not
+/// be told from what another is using.
+static MACHINE: RwLock<()> = RwLock::new(());
 
 /// Holds the machine for a test; `None`, said loudly, when this run has no root or is quick.
-fn machine(test: &str) -> Option<MutexGuard<'static, ()>> {
+fn machine(test: &str) -> Option<RwLockWriteGuard<'static, ()>> {
     let root = nix::unistd::geteuid().is_root();
     let quick = std::env::var("CAUSEWAY_TEST_QUICK").is_ok_and(|value| value == "1");
     if !root || quick {
@@ -40,7 +40,19 @@ fn machine(test: &str) -> Option<MutexGuard<'static, ()>> {
         return None;
     }
     // A test that failed before us has taken its mesh down.
-    Some(ONE_AT_A_TIME.lock().unwrap_or_else(PoisonError::into_inner))
+    Some(MACHINE.write().unwrap_or_else(PoisonError::into_inner))
+}
+
+/// Shares the machine with tests that make no mesh.
+fn beside() -> RwLockReadGuard<'static, ()> {
+    MACHINE.read().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Runs an asynchronous test that makes no mesh.
+fn beside_meshes<T>(test: impl Future<Output = T>) -> T {
+    let _beside = beside();
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime for the test");
+    runtime.block_on(test)
 }
 
 /// A mesh in a folder of its own.

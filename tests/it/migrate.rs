@@ -183,32 +183,34 @@ async fn story(from: Kind, to: Kind) {
     assert_eq!((permissions[0].key(), permissions[0].range_end()), (&b"cilium/"[..], &b"cilium0"[..]));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn etcd_becomes_an_embedded_store_while_somebody_writes() {
-    story(Kind::Etcd, Kind::Embedded).await;
+#[test]
+fn etcd_becomes_an_embedded_store_while_somebody_writes() {
+    crate::beside_meshes(story(Kind::Etcd, Kind::Embedded));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn an_embedded_store_becomes_etcd_while_somebody_writes() {
-    story(Kind::Embedded, Kind::Etcd).await;
+#[test]
+fn an_embedded_store_becomes_etcd_while_somebody_writes() {
+    crate::beside_meshes(story(Kind::Embedded, Kind::Etcd));
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_frozen_source_takes_no_puts_and_what_holds_keys_is_no_destination() {
-    let dir = tempfile::tempdir().unwrap();
-    let from = Server::start(Kind::Etcd, &dir.path().join("from")).await;
-    let to = Server::start(Kind::Embedded, &dir.path().join("to")).await;
-    let mut source = from.client().await;
-    source.put("a", "1", None).await.unwrap();
-    let (child, lines) = migrate(&from, &to, &["--once", "--freeze"]);
-    let (well, said) = tokio::task::block_in_place(|| finished(child, lines));
-    assert!(well && said.contains("1 keys, hash"), "{said}");
-    let refused = source.put("b", "2", None).await.unwrap_err().to_string();
-    assert!(refused.contains("database space exceeded"), "{refused}");
-    for (from, to, why) in [(&from, &to, "--to holds 1 keys"), (&from, &from, "are the same store")] {
-        let (child, lines) = migrate(from, to, &["--once"]);
+#[test]
+fn a_frozen_source_takes_no_puts_and_what_holds_keys_is_no_destination() {
+    crate::beside_meshes(async {
+        let dir = tempfile::tempdir().unwrap();
+        let from = Server::start(Kind::Etcd, &dir.path().join("from")).await;
+        let to = Server::start(Kind::Embedded, &dir.path().join("to")).await;
+        let mut source = from.client().await;
+        source.put("a", "1", None).await.unwrap();
+        let (child, lines) = migrate(&from, &to, &["--once", "--freeze"]);
         let (well, said) = tokio::task::block_in_place(|| finished(child, lines));
-        assert!(!well && said.contains(why), "{said}");
-    }
-    assert_eq!(held(&mut to.client().await).await.len(), 1);
+        assert!(well && said.contains("1 keys, hash"), "{said}");
+        let refused = source.put("b", "2", None).await.unwrap_err().to_string();
+        assert!(refused.contains("database space exceeded"), "{refused}");
+        for (from, to, why) in [(&from, &to, "--to holds 1 keys"), (&from, &from, "are the same store")] {
+            let (child, lines) = migrate(from, to, &["--once"]);
+            let (well, said) = tokio::task::block_in_place(|| finished(child, lines));
+            assert!(!well && said.contains(why), "{said}");
+        }
+        assert_eq!(held(&mut to.client().await).await.len(), 1);
+    });
 }

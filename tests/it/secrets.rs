@@ -29,6 +29,7 @@ impl Drop for Running {
 
 #[test]
 fn no_secret_leaves_by_a_log_or_by_an_archive() {
+    let _beside = crate::beside();
     if !Path::new("/usr/bin/etcd").exists() {
         println!("SKIP secrets: etcd is not installed; `cargo xtask setup` installs it");
         return;
@@ -141,6 +142,7 @@ fn archive(folder: &Path) -> Result<(Vec<String>, String)> {
 
 #[test]
 fn shells_are_completed_and_manual_pages_written() {
+    let _beside = crate::beside();
     let binary = Binaries::beside_us().expect("binaries are built").causeway;
     let run = |words: &[&str]| {
         let output = Command::new(&binary).args(words).stdin(Stdio::null()).output().expect("it starts");

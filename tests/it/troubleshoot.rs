@@ -12,6 +12,7 @@ use crate::secrets::{Running, port};
 
 #[test]
 fn a_tls_connection_is_explained_part_by_part() {
+    let _beside = crate::beside();
     if !Path::new("/usr/bin/etcd").exists() {
         println!("SKIP troubleshoot: etcd is not installed; `cargo xtask setup` installs it");
         return;

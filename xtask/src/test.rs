@@ -31,7 +31,16 @@ struct Totals {
     failed: u64,
     ignored: u64,
     skipped: Vec<String>,
+    /// The reports of panics, a line each.
+    panics: Vec<String>,
+    /// Lines of the last of them that are still to come.
+    open: usize,
 }
+
+/// Lines that are kept of the report of a panic.
+const REPORT: usize = 12;
+/// And characters of a line.
+const WIDTH: usize = 800;
 
 pub(crate) fn run(args: &Args) -> Result<()> {
     let started = Instant::now();
@@ -61,6 +70,9 @@ pub(crate) fn run(args: &Args) -> Result<()> {
     let excused = totals.skipped.iter().filter(|skip| excused(skip)).count() as u64;
     println!("{} passed, {} failed, {} skipped", totals.passed, totals.failed, skipped);
     if totals.failed > 0 {
+        // Thousands of lines lie between a failure and the end.
+        println!("why tests failed:");
+        totals.panics.iter().for_each(|line| println!("  {line}"));
         bail!("{} tests failed", totals.failed);
     }
     if !quick && skipped > excused {
@@ -133,6 +145,14 @@ impl Totals {
         if line.starts_with("SKIP ") {
             self.skipped.push(line.to_owned());
         }
+        if line.starts_with("thread '") && line.contains(" panicked at ") {
+            self.open = REPORT;
+        }
+        self.open = if line.is_empty() || line == "stack backtrace:" { 0 } else { self.open };
+        if self.open > 0 {
+            self.open -= 1;
+            self.panics.push(line.chars().take(WIDTH).collect());
+        }
         let Some(result) = line.strip_prefix("test result: ") else { return };
         let number = |what: &str| {
             let words: Vec<&str> = result.split([' ', ';', '.']).filter(|word| !word.is_empty()).collect();
@@ -155,11 +175,16 @@ mod tests {
         for line in [
             "test result: ok. 3 passed; 0 failed; 1 ignored; 0 measured; 0 filtered out; finished in 0.00s",
             "SKIP netlink: needs root",
+            "thread 'chaos' (7) panicked at it/chaos.rs:16:34:",
+            "agent-killed did not pass",
+            "stack backtrace:",
+            "   0: a frame",
             "test result: FAILED. 2 passed; 4 failed; 0 ignored; 0 measured; 0 filtered out; finished in 0.00s",
         ] {
             totals.count(line);
         }
         assert_eq!((totals.passed, totals.failed, totals.ignored), (5, 4, 1));
         assert_eq!(totals.skipped, ["SKIP netlink: needs root"]);
+        assert_eq!(totals.panics[1..], ["agent-killed did not pass"]);
     }
 }

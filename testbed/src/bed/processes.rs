@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use crate::{Bed, ClusterPlan, NodePlan, process};
 
-/// How long an agent may take until it is ready: programs are verified, stores listed.
-const READY: Duration = Duration::from_secs(30);
+/// How long an agent may take until it is ready: programs are verified, stores listed, on a machine that may be starved.
+const READY: Duration = Duration::from_secs(90);
 
 impl Bed {
     /// Starts a cluster's operator on its first node.

@@ -11,8 +11,8 @@ use anyhow::{Context, Result};
 use super::receiver::any;
 use crate::Pod;
 
-/// How long after the last datagram an answer may still come.
-const GRACE: Duration = Duration::from_millis(200);
+/// How long without an answer until no more is expected: a starved receiver answers late, and what is late is not lost.
+const GRACE: Duration = Duration::from_millis(500);
 
 /// A thread that sends. [`Sender::stop`] ends it.
 #[derive(Debug)]
@@ -86,8 +86,13 @@ fn send(socket: &UdpSocket, target: SocketAddr, rate: u32, stop: &AtomicBool, co
         let due = start + gap * u32::try_from(number + 1).unwrap_or(u32::MAX);
         collect(socket, target, due, &mut answered);
     }
-    collect(socket, target, Instant::now() + GRACE, &mut answered);
-    (sent, answered)
+    loop {
+        let before = answered.len();
+        collect(socket, target, Instant::now() + GRACE, &mut answered);
+        if answered.len() == before {
+            return (sent, answered);
+        }
+    }
 }
 
 /// Takes answers until `due`. Only those that seem to come from where the question went: a service must not show its
