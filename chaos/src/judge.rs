@@ -96,6 +96,15 @@ impl Records {
         gaps.max().unwrap_or_default()
     }
 
+    /// Long-lived connections that broke without an excuse.
+    pub fn resets(&self) -> usize {
+        let broken = self.records.iter().filter(|record| match record {
+            Record::Stream { path, report } => report.broken.as_ref().is_some_and(|(at, _)| !self.excused(path, *at)),
+            Record::Flow { .. } => false,
+        });
+        broken.count()
+    }
+
     fn ran(&self) -> Result<String, String> {
         let mut paths = 0;
         for record in &self.records {
@@ -176,7 +185,7 @@ impl Records {
         }
     }
 
-    fn excused(&self, path: &Path, at: Instant) -> bool {
+    pub(crate) fn excused(&self, path: &Path, at: Instant) -> bool {
         self.excuses.iter().any(|excuse| {
             let touched = match excuse.touch {
                 Touch::Mesh => path.kind == Kind::CrossCluster,

@@ -16,6 +16,7 @@
 mod churn;
 mod controls;
 mod judge;
+mod mend;
 mod oracle;
 mod paths;
 mod probes;

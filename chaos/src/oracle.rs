@@ -45,6 +45,22 @@ pub(crate) fn check(stage: &Stage) -> Result<String> {
     Ok(format!("{entries} ipcache rows and {services} services of {} nodes", stage.bed.agents.len()))
 }
 
+/// Every key that the clusters share, with its cluster in front.
+///
+/// # Errors
+///
+/// When a store does not answer.
+pub(crate) fn keys(stage: &Stage) -> Result<BTreeSet<String>> {
+    let mut keys = BTreeSet::new();
+    for (cluster, store) in &stage.bed.stores {
+        let text = store.etcdctl(&["get", "--prefix", "--keys-only", "cilium/"])?;
+        // Locks come and go.
+        let names = text.lines().filter(|key| !key.is_empty() && !key.contains("/locks/"));
+        keys.extend(names.map(|key| format!("{cluster} {key}")));
+    }
+    Ok(keys)
+}
+
 fn addresses(seen: &BTreeMap<&String, &Listed>, node: &NodePlan) -> Result<usize> {
     let own: BTreeSet<IpAddr> = [node.ipv4.into(), node.ipv6.into()].into();
     let mut wanted: BTreeMap<IpAddr, Entry> = BTreeMap::new();

@@ -1,10 +1,10 @@
 //! What a run has shown: as lines, as JSON, and as one HTML page.
 
 mod html;
+mod table;
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use anyhow::{Context, Result};
 use serde::Serialize;
@@ -27,6 +27,17 @@ pub struct Report {
     pub scenarios: Vec<ScenarioReport>,
 }
 
+/// What was counted beside the traffic.
+#[derive(Debug, Clone, Default, Serialize)]
+pub struct Figures {
+    /// How long the scenario took.
+    pub seconds: f64,
+    /// Shared keys that were there before and are not in the end; absent when others are due.
+    pub keys_lost: Option<usize>,
+    /// Seconds from healing until every kernel held what the stores list.
+    pub converged_s: Option<f64>,
+}
+
 /// One scenario.
 #[derive(Debug, Clone, Serialize)]
 pub struct ScenarioReport {
@@ -36,12 +47,15 @@ pub struct ScenarioReport {
     pub what: String,
     /// Whether every check passed.
     pub passed: bool,
-    /// How long it took.
-    pub seconds: f64,
+    /// What was counted.
+    #[serde(flatten)]
+    pub figures: Figures,
     /// The longest time without an answer on an allowed path, excused or not, in milliseconds.
     pub longest_gap_ms: f64,
     /// And on which path.
     pub longest_gap_on: String,
+    /// Long-lived connections that broke and should not have.
+    pub resets: usize,
     /// What was checked.
     pub checks: Vec<Check>,
     /// What happened.
@@ -63,6 +77,8 @@ pub struct PathReport {
     pub received: usize,
     /// Datagrams whose answer came back.
     pub answered: usize,
+    /// Datagrams without an answer that no excuse covers.
+    pub lost: usize,
     /// From when to when it was under traffic, in seconds since the scenario began.
     pub from: f64,
     /// And until when.
@@ -109,6 +125,11 @@ impl Report {
         lines.join("\n") + "\n"
     }
 
+    /// As a table, a row a scenario.
+    pub fn table(&self) -> String {
+        table::lines(self)
+    }
+
     /// As JSON.
     ///
     /// # Errors
@@ -123,7 +144,7 @@ impl Report {
         html::page(self)
     }
 
-    /// Writes all three forms below the demo's directory; where.
+    /// Writes all forms below the demo's directory; where.
     ///
     /// # Errors
     ///
@@ -131,7 +152,12 @@ impl Report {
     pub fn save(&self, demo_dir: &Path) -> Result<PathBuf> {
         let folder = demo_dir.join("chaos");
         fs::create_dir_all(&folder).with_context(|| format!("make {}", folder.display()))?;
-        for (name, text) in [("report.txt", self.text()), ("report.json", self.json()?), ("report.html", self.html())] {
+        for (name, text) in [
+            ("report.txt", self.text()),
+            ("report.table", self.table()),
+            ("report.json", self.json()?),
+            ("report.html", self.html()),
+        ] {
             let file = folder.join(name);
             fs::write(&file, text).with_context(|| format!("write {}", file.display()))?;
         }
@@ -144,7 +170,7 @@ impl Report {
 impl ScenarioReport {
     pub(crate) fn new(
         scenario: &Scenario,
-        took: Duration,
+        figures: &Figures,
         timeline: &Timeline,
         checks: Vec<Check>,
         records: &Records,
@@ -166,6 +192,7 @@ impl ScenarioReport {
                 sent: report.sent.len(),
                 received: report.received.len(),
                 answered: report.answered.len(),
+                lost: report.gaps().filter(|(_, at)| !records.excused(path, *at)).count(),
                 from: report.sent.values().next().map_or(0.0, |time| at(*time)),
                 until: report.sent.values().next_back().map_or(0.0, |time| at(*time)),
                 marks: join(&times),
@@ -180,9 +207,10 @@ impl ScenarioReport {
             name: scenario.name.to_owned(),
             what,
             passed,
-            seconds: took.as_secs_f64(),
+            figures: figures.clone(),
             longest_gap_ms: gap.as_secs_f64() * 1e3,
             longest_gap_on,
+            resets: records.resets(),
             checks,
             timeline: timeline.entries.clone(),
             paths: paths.collect(),
@@ -207,7 +235,7 @@ impl ScenarioReport {
                 failed.map(|check| format!("{}: {}", check.name, check.detail)).collect()
             }
         };
-        format!("{verdict} {} ({:.1} s): {}", self.name, self.seconds, told.join("; "))
+        format!("{verdict} {} ({:.1} s): {}", self.name, self.figures.seconds, told.join("; "))
     }
 }
 
@@ -240,7 +268,7 @@ mod tests {
         let scenario = &crate::SCENARIOS[0];
         let records = Records::default();
         let mut report = Report::new("0a1b");
-        let row = ScenarioReport::new(scenario, Duration::from_secs(1), &timeline, vec![failed], &records);
+        let row = ScenarioReport::new(scenario, &Figures::default(), &timeline, vec![failed], &records);
         report.scenarios.push(row);
         assert!(!report.passed());
         assert!(report.text().contains("FAILED  allowed packets arrive: a <b> lost 3"), "{}", report.text());
@@ -250,12 +278,12 @@ mod tests {
         assert!(html.contains("a &lt;b&gt; lost 3") && !html.contains("<b> lost"));
         let folder = tempfile::tempdir().unwrap();
         let saved = report.save(folder.path()).unwrap();
-        assert_eq!(fs::read_dir(saved).unwrap().count(), 3);
+        assert_eq!(fs::read_dir(saved).unwrap().count(), 4);
     }
 
     #[test]
     fn a_scenario_without_checks_has_not_passed() {
         let (timeline, records) = (Timeline::new(), Records::default());
-        assert!(!ScenarioReport::new(&crate::SCENARIOS[0], Duration::ZERO, &timeline, vec![], &records).passed);
+        assert!(!ScenarioReport::new(&crate::SCENARIOS[0], &Figures::default(), &timeline, vec![], &records).passed);
     }
 }

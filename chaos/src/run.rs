@@ -9,10 +9,10 @@ use testbed::Bed;
 use testbed::demo::{Stage, dump};
 
 use crate::judge::{Check, Excuse, Records, Touch};
+use crate::mend::mend;
 use crate::probes::Probes;
-use crate::report::{Report, ScenarioReport};
+use crate::report::{Figures, Report, ScenarioReport};
 use crate::scenario::{Judged, SCENARIOS, Scenario};
-use crate::scenarios::agent;
 use crate::timeline::{EntryKind, Timeline};
 use crate::{controls, oracle};
 
@@ -42,6 +42,7 @@ pub(crate) struct Run {
     timeline: Timeline,
     healed: Option<Instant>,
     evidence: usize,
+    figures: Figures,
     extra: Vec<Check>,
 }
 
@@ -54,7 +55,7 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report> 
     let chosen = choose(&options.scenarios)?;
     let bed = Bed::attach(&options.demo_dir)?;
     let mut run = Run::new(Stage { bed, servers: BTreeMap::new() });
-    run.heal_leftovers().context("mend what an earlier run left broken")?;
+    mend(&mut run.stage).context("mend what an earlier run left broken")?;
     let controls = controls::set_up(&mut run.stage)?;
     progress(&format!("control: {controls}"));
     let mut report = Report::new(&run.stage.bed.plan.run_id);
@@ -90,6 +91,7 @@ impl Run {
             timeline: Timeline::new(),
             healed: None,
             evidence: 0,
+            figures: Figures::default(),
             extra: Vec::new(),
         }
     }
@@ -103,6 +105,11 @@ impl Run {
     pub(crate) fn evidence(&mut self, what: impl Into<String>) {
         self.evidence += 1;
         self.timeline.add(EntryKind::Evidence, what);
+    }
+
+    /// An agent said this of itself.
+    pub(crate) fn says(&mut self, what: impl Into<String>) {
+        self.timeline.add(EntryKind::Said, what);
     }
 
     /// It was mended: convergence counts from the last of these.
@@ -133,12 +140,12 @@ impl Run {
     fn scenario(&mut self, scenario: &'static Scenario) -> ScenarioReport {
         self.records = Records::default();
         self.timeline = Timeline::new();
-        (self.healed, self.evidence, self.extra) = (None, 0, Vec::new());
+        (self.healed, self.evidence, self.figures, self.extra) = (None, 0, Figures::default(), Vec::new());
         let started = Instant::now();
         let mut checks = match self.attempt(scenario) {
             Ok(checks) => checks,
             Err(error) => {
-                let mended = self.heal_leftovers().err().map(|error| format!("; then: {error:#}")).unwrap_or_default();
+                let mended = mend(&mut self.stage).err().map(|error| format!("; then: {error:#}")).unwrap_or_default();
                 vec![Check::new("the story went as told", Err(format!("{error:#}{mended}")))]
             }
         };
@@ -151,7 +158,8 @@ impl Run {
             checks.push(Check::new("the demo's file is written", Err(format!("{error:#}"))));
         }
         checks.append(&mut self.extra);
-        ScenarioReport::new(scenario, started.elapsed(), &self.timeline, checks, &self.records)
+        self.figures.seconds = started.elapsed().as_secs_f64();
+        ScenarioReport::new(scenario, &self.figures, &self.timeline, checks, &self.records)
     }
 
     fn attempt(&mut self, scenario: &Scenario) -> Result<Vec<Check>> {
@@ -159,7 +167,7 @@ impl Run {
             oracle::check(&self.stage)?;
             self.agents_are_well()
         })?;
-        let before = self.dumps()?;
+        let (before, keys) = (self.dumps()?, oracle::keys(&self.stage)?);
         self.probes.start(&self.stage, |_| true)?;
         std::thread::sleep(BEFORE);
         (scenario.act)(self)?;
@@ -180,7 +188,11 @@ impl Run {
         if scenario.kind == Judged::AsBefore {
             let same = self.as_before(&before);
             checks.push(Check::new("every map is as before", same.map_err(|error| format!("{error:#}"))));
+            let kept = self.keys_are_there(&keys);
+            checks.push(Check::new("every key is there", kept.map_err(|error| format!("{error:#}"))));
         }
+        let alive = self.alive().map_err(|error| format!("{error:#}"));
+        checks.push(Check::new("nothing has ended by itself", alive));
         Ok(checks)
     }
 
@@ -204,7 +216,9 @@ impl Run {
         let left = CONVERGE.saturating_sub(healed.elapsed());
         let compared =
             testbed::wait_until("every kernel holds what the stores list", left, || oracle::check(&self.stage))?;
-        let text = format!("{compared}, {:.1} s after healing", healed.elapsed().as_secs_f64());
+        let took = healed.elapsed().as_secs_f64();
+        self.figures.converged_s = Some(took);
+        let text = format!("{compared}, {took:.1} s after healing");
         self.timeline.add(EntryKind::Check, format!("converged: {text}"));
         Ok(text)
     }
@@ -226,51 +240,29 @@ impl Run {
         Ok(format!("{} rows", now.len()))
     }
 
+    fn keys_are_there(&mut self, before: &BTreeSet<String>) -> Result<String> {
+        let now = oracle::keys(&self.stage)?;
+        let lost: Vec<_> = before.difference(&now).collect();
+        self.figures.keys_lost = Some(lost.len());
+        ensure!(lost.is_empty(), "{} of {} are gone: {:?}", lost.len(), before.len(), lost.iter().take(3));
+        Ok(format!("{} keys", before.len()))
+    }
+
+    /// What runs in the end was started by us: nothing needed to be started again by hand.
+    fn alive(&mut self) -> Result<String> {
+        let parts = &mut *self.stage.bed;
+        let stores = parts.stores.values_mut().map(|store| &mut store.process);
+        let mut count = 0;
+        for process in parts.agents.values_mut().chain(parts.operators.values_mut()).chain(stores) {
+            process.check()?;
+            count += 1;
+        }
+        Ok(format!("{count} processes"))
+    }
+
     fn agents_are_well(&self) -> Result<()> {
         for node in self.stage.bed.plan.clusters.iter().flat_map(|cluster| &cluster.nodes) {
             self.stage.bed.causeway(node, &["status", "--brief"]).with_context(|| node.name.clone())?;
-        }
-        Ok(())
-    }
-
-    /// Everything that scenarios break, mended: a run that was interrupted must not fail the next one.
-    fn heal_leftovers(&mut self) -> Result<()> {
-        for cluster in self.stage.bed.plan.clusters.clone() {
-            for port in [&cluster.mesh_out, &cluster.mesh_in] {
-                if self.stage.bed.network.dropped(port)?.is_some() {
-                    self.stage.bed.network.set_silent(port, false)?;
-                }
-            }
-            for remote in self.stage.bed.plan.clusters.clone() {
-                if remote.name != cluster.name {
-                    self.stage.bed.connect(&cluster.name, &remote.name)?;
-                }
-            }
-            for node in &cluster.nodes {
-                if let Some(agent) = self.stage.bed.agents.get_mut(&node.name) {
-                    agent.resume()?;
-                }
-            }
-        }
-        let bed = &mut self.stage.bed;
-        let strangers: Vec<_> = bed.pods.keys().filter(|name| name.ends_with(agent::TAKER)).cloned().collect();
-        for pod in strangers {
-            bed.remove_pod(&pod)?;
-        }
-        for cluster in bed.plan.clusters.clone() {
-            if !bed.stores.get_mut(&cluster.name).is_some_and(|store| store.process.is_alive()) {
-                let (store, ledger) = bed.store(&cluster.name)?;
-                store.restart(ledger)?;
-            }
-            if !bed.operators.get_mut(&cluster.name).is_some_and(testbed::Process::is_alive) {
-                bed.restart(|parts| parts.operators.get_mut(&cluster.name))?;
-            }
-            for node in &cluster.nodes {
-                if !bed.agents.get_mut(&node.name).is_some_and(testbed::Process::is_alive) {
-                    bed.restart(|parts| parts.agents.get_mut(&node.name))?;
-                }
-                bed.wait_ready(node)?;
-            }
         }
         Ok(())
     }

@@ -3,7 +3,7 @@
 use anyhow::Result;
 
 use crate::run::Run;
-use crate::scenarios::{agent, machine, mesh, operator, store, teeth, upgrade};
+use crate::scenarios::{agent, lease, limits, link, machine, mesh, operator, past, store, teeth, upgrade};
 
 /// One fault, or one story of faults.
 pub struct Scenario {
@@ -82,8 +82,33 @@ pub const SCENARIOS: &[Scenario] = &[
         AsBefore,
     ),
     row("operator-gone", "no operator until its heartbeat is stale", 150, operator::gone, AsBefore),
-    row("store-killed", "the own etcd is killed and started", 20, store::killed, AsBefore),
-    row("leases-revoked", "every lease of a cluster's etcd is revoked", 15, store::leases_revoked, AsBefore),
+    row("heartbeat-lost", "a heartbeat stops, becomes nonsense, and goes", 75, operator::heartbeat_lost, AsBefore),
+    row("store-killed", "the own store is killed and started", 20, store::killed, AsBefore),
+    row("store-paused", "the own store stands still", 55, store::paused, AsBefore),
+    row("store-slow", "the own store takes two seconds for whatever it is asked", 35, store::slow, AsBefore),
+    row("store-blackholed", "the own store's link drops everything", 60, link::blackholed, AsBefore),
+    row(
+        "store-half-open",
+        "the own store starts anew and its clients do not hear of it",
+        10,
+        link::half_open,
+        AsBefore,
+    ),
+    row("store-flapping", "the own store's link comes and goes", 35, link::flapping, AsBefore),
+    row("store-wiped", "the own store comes back empty, with the same cluster id", 15, past::wiped, AsBefore),
+    row(
+        "store-refilled",
+        "the own store comes back empty, with the same cluster id and a higher revision",
+        60,
+        past::refilled,
+        AsBefore,
+    ),
+    row("store-restored", "an old snapshot becomes the own store", 20, past::restored, AsBefore),
+    row("watch-compacted", "what a watch has not told yet is compacted away", 20, past::compacted, AsBefore),
+    row("requests-limited", "an agent may ask its store twice a second", 30, limits::requests, AsBefore),
+    row("leases-revoked", "every lease of a cluster's store is revoked", 15, lease::all_revoked, AsBefore),
+    row("lease-revoked", "one agent's lease is revoked", 10, lease::one_revoked, AsBefore),
+    row("lease-outlived", "an agent stands still until its lease has ended", 60, lease::outlived, AsBefore),
     row("mesh-cut", "the link between the clusters is cut both ways", 25, mesh::cut, AsBefore),
     row(
         "mesh-cut-one-way",

@@ -1,15 +1,19 @@
 //! The stories, by what they break.
 
 pub(crate) mod agent;
+pub(crate) mod lease;
+pub(crate) mod limits;
+pub(crate) mod link;
 pub(crate) mod machine;
 pub(crate) mod mesh;
 pub(crate) mod operator;
+pub(crate) mod past;
 pub(crate) mod store;
 pub(crate) mod teeth;
 pub(crate) mod upgrade;
 
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use testbed::{NodePlan, Process};
@@ -27,6 +31,38 @@ impl Run {
         self.stage.bed.restart(|parts| parts.agents.get_mut(node))?;
         let node = self.node(node)?;
         self.stage.bed.wait_ready(&node)
+    }
+
+    /// Ends an agent, starts another command line in its place, and waits until it is ready.
+    fn become_agent(&mut self, node: &str, words: Vec<String>) -> Result<()> {
+        self.agent(node)?.stop()?;
+        self.stage.bed.restart_agent_as(node, words)?;
+        let node = self.node(node)?;
+        self.stage.bed.wait_ready(&node)
+    }
+
+    /// Notes what an agent says of itself while something is broken.
+    fn said(&mut self, node: &str) -> Result<()> {
+        let node = self.node(node)?;
+        let said = self.stage.bed.causeway(&node, &["status", "--brief"]);
+        let said = said.unwrap_or_else(|error| format!("{error:#}"));
+        let last = said.lines().rfind(|line| !line.trim().is_empty()).unwrap_or_default().trim();
+        self.says(format!("{}: {last}", node.name));
+        Ok(())
+    }
+
+    /// Waits until an agent's status names its store as failing, and notes what it says.
+    fn store_is_missed(&mut self, node: &str, within: Duration) -> Result<()> {
+        let since = Instant::now();
+        let line = testbed::wait_until("the agent misses its store", within, || {
+            let complaint = self.complaint(node)?;
+            let line = complaint.lines().find(|line| line.starts_with("KVStore") && line.contains("Failure"));
+            line.map(str::to_owned).with_context(|| format!("status does not name the store: {complaint}"))
+        })?;
+        let words = line.split_whitespace().collect::<Vec<_>>().join(" ");
+        self.evidence(format!("{node} says so after {:.0} s", since.elapsed().as_secs_f64()));
+        self.says(format!("{node}: {words}"));
+        Ok(())
     }
 
     /// A node's plan.

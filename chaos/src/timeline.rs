@@ -32,6 +32,8 @@ pub enum EntryKind {
     Evidence,
     /// It was mended.
     Heal,
+    /// What an agent said of itself meanwhile.
+    Said,
     /// Something was seen to hold.
     Check,
 }

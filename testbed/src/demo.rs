@@ -29,7 +29,7 @@ pub mod talk;
 pub const SETTLE: Duration = Duration::from_secs(10);
 
 /// The pods of the demo: cluster, node, name, label `app`.
-const PODS: [(&str, usize, &str, &str); 11] = [
+pub const PODS: [(&str, usize, &str, &str); 11] = [
     ("east", 0, "client-a", "client"),
     ("east", 0, "intruder-a", "intruder"),
     ("east", 0, "web-a", "web"),

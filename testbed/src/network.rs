@@ -7,7 +7,7 @@ use anyhow::{Context, Result};
 use ipnet::IpNet;
 use netlink::{Namespace, Netlink, PeerSpec, VethSpec};
 
-use crate::{Ledger, Plan, process};
+use crate::{ClusterPlan, Ledger, Plan, process};
 
 /// The bridge between the clusters.
 const MESH: &str = "mesh";
@@ -44,8 +44,7 @@ impl Network {
                 }
                 Ok(())
             })?;
-            let port = format!("st{}", cluster.id);
-            network.join(ledger, &own, &cluster.store_netns, &port, &[cluster.store_ip.into()])?;
+            network.join(ledger, &own, &cluster.store_netns, &cluster.store_port(), &[cluster.store_ip.into()])?;
             for node in &cluster.nodes {
                 network.join(ledger, &own, &node.netns, &node.uplink, &[node.ipv4.into(), node.ipv6.into()])?;
             }
@@ -69,9 +68,25 @@ impl Network {
     ///
     /// When there is no such port, or it is as wanted already.
     pub fn set_silent(&self, port: &str, silent: bool) -> Result<()> {
-        let (verb, kind) = if silent { ("add", Some("blackhole")) } else { ("del", None) };
-        let words: Vec<&str> = ["tc", "qdisc", verb, "dev", port, "root"].into_iter().chain(kind).collect();
-        process::run(&self.name, &words).map(|_| ())
+        silence(&self.name, port, silent)
+    }
+
+    /// The same for what a store sends.
+    ///
+    /// # Errors
+    ///
+    /// When it is as wanted already.
+    pub fn set_store_silent(&self, cluster: &ClusterPlan, silent: bool) -> Result<()> {
+        silence(&cluster.store_netns, UPLINK, silent)
+    }
+
+    /// How many packets a silent store has dropped; `None` when it is not silent.
+    ///
+    /// # Errors
+    ///
+    /// When its namespace is gone.
+    pub fn store_dropped(&self, cluster: &ClusterPlan) -> Result<Option<u64>> {
+        dropped(&cluster.store_netns, UPLINK)
     }
 
     /// How many packets a silent port has dropped; `None` when it is not silent.
@@ -80,11 +95,7 @@ impl Network {
     ///
     /// When there is no such port.
     pub fn dropped(&self, port: &str) -> Result<Option<u64>> {
-        let text = process::run(&self.name, &["tc", "-s", "qdisc", "show", "dev", port])?;
-        let lines = text.lines().skip_while(|line| !line.contains("blackhole"));
-        let dropped =
-            lines.skip(1).find_map(|line| line.split("dropped ").nth(1)?.split([',', ' ']).next()?.parse().ok());
-        Ok(dropped)
+        dropped(&self.name, port)
     }
 
     /// Cuts or heals a link, by the name of its port on the bridge.
@@ -121,6 +132,18 @@ impl Network {
         })
         .with_context(|| format!("set up {UPLINK} of {netns}"))
     }
+}
+
+fn silence(netns: &str, device: &str, silent: bool) -> Result<()> {
+    let (verb, kind) = if silent { ("add", Some("blackhole")) } else { ("del", None) };
+    let words: Vec<&str> = ["tc", "qdisc", verb, "dev", device, "root"].into_iter().chain(kind).collect();
+    process::run(netns, &words).map(|_| ())
+}
+
+fn dropped(netns: &str, device: &str) -> Result<Option<u64>> {
+    let text = process::run(netns, &["tc", "-s", "qdisc", "show", "dev", device])?;
+    let mut lines = text.lines().skip_while(|line| !line.contains("blackhole")).skip(1);
+    Ok(lines.find_map(|line| line.split("dropped ").nth(1)?.split([',', ' ']).next()?.parse().ok()))
 }
 
 fn bridge(netlink: &mut Netlink, name: &str) -> netlink::Result<()> {

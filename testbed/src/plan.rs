@@ -80,6 +80,17 @@ pub struct NodePlan {
 /// Names in the order of cluster numbers.
 const NAMES: [&str; 4] = ["east", "west", "north", "south"];
 
+// === impl ClusterPlan ===
+
+impl ClusterPlan {
+    /// The port of its store's link, in the underlay.
+    pub fn store_port(&self) -> String {
+        format!("st{}", self.id)
+    }
+}
+
+// === impl Plan ===
+
 impl Plan {
     /// The plan of a run with `clusters` clusters, files below `dir`.
     ///

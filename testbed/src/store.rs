@@ -110,6 +110,70 @@ impl Store {
         self.wait()
     }
 
+    /// Writes what it holds to a file.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn save(&self, binaries: &Binaries, file: &Path) -> Result<()> {
+        let file = file.display().to_string();
+        match self.kind {
+            StoreKind::Etcd => self.etcdctl(&["snapshot", "save", &file]).map(|_| ()),
+            StoreKind::Embedded => self.ours(binaries, &["snapshot", "save", &file]).map(|_| ()),
+        }
+    }
+
+    /// Puts what such a file holds in the place of its data after a [`Process::kill`]: under the same cluster id, at the
+    /// revision that it had then.
+    ///
+    /// # Errors
+    ///
+    /// When the file cannot be restored.
+    pub fn go_back(&self, binaries: &Binaries, file: &Path) -> Result<()> {
+        let flag = |name: &str| {
+            let start = format!("--{name}=");
+            let word = self.process.words().iter().find(|word| word.starts_with(&start));
+            word.cloned().with_context(|| format!("the store was started without {start}"))
+        };
+        let file = file.display().to_string();
+        let (token, peer) = (flag("initial-cluster-token")?, flag("initial-advertise-peer-urls")?);
+        self.wipe()?;
+        let beside = self.data_dir.with_extension("restored");
+        let dir = format!("--data-dir={}", beside.display());
+        let mut words = vec!["snapshot", "restore", &file, &dir, &token, &peer];
+        let (name, members) = (flag("name")?, flag("initial-cluster")?);
+        match self.kind {
+            StoreKind::Etcd => {
+                words.extend([name.as_str(), members.as_str()]);
+                self.etcdctl(&words)?;
+            }
+            StoreKind::Embedded => drop(self.ours(binaries, &words)?),
+        }
+        std::fs::remove_dir_all(&self.data_dir)?;
+        std::fs::rename(&beside, &self.data_dir).context("put what was restored in its place")?;
+        Ok(())
+    }
+
+    /// Writes ten thousand keys that mean nothing: its revision rises by as many.
+    ///
+    /// # Errors
+    ///
+    /// When it does not answer.
+    pub fn age(&self, binaries: &Binaries) -> Result<()> {
+        self.ours(binaries, &["check", "datascale", "--load=s"]).map(|_| ())
+    }
+
+    fn ours(&self, binaries: &Binaries, words: &[&str]) -> Result<String> {
+        let causeway = binaries.causeway.display().to_string();
+        let address = format!("--kvstore-opt=etcd.address={}", self.endpoint);
+        let all = [&[causeway.as_str(), "kvstore"], words];
+        let mut all = all.concat();
+        if words[0] != "snapshot" || words[1] == "save" {
+            all.push(&address);
+        }
+        process::run(&self.netns, &all)
+    }
+
     /// What it is.
     pub fn kind(&self) -> StoreKind {
         self.kind

@@ -28,7 +28,7 @@ pub(super) fn page(report: &Report) -> String {
             word(scenario.passed),
             scenario.name,
             scenario.name,
-            scenario.seconds,
+            scenario.figures.seconds,
             scenario.longest_gap_ms,
             escape(&scenario.what),
         )
@@ -67,7 +67,7 @@ fn section(scenario: &ScenarioReport) -> String {
 /// A lane for each path, with a mark where it lost what it should deliver or delivered what it should not; above them
 /// what was done.
 fn picture(scenario: &ScenarioReport) -> String {
-    let end = scenario.seconds.max(0.1);
+    let end = scenario.figures.seconds.max(0.1);
     let x = |at: f64| LEFT + (at / end).clamp(0.0, 1.0) * (WIDTH - LEFT);
     let bottom = HEAD + LANE * scenario.paths.len() as f64;
     let height = bottom + 16.0 * (scenario.timeline.len() as f64 + 1.0);
@@ -102,6 +102,7 @@ fn picture(scenario: &ScenarioReport) -> String {
             EntryKind::Inject => "#cf222e",
             EntryKind::Evidence => "#bf8700",
             EntryKind::Heal => "#0969da",
+            EntryKind::Said => "#8250df",
             EntryKind::Check => "#1a7f37",
         };
         let y = bottom + 16.0 * (number as f64 + 1.0);

@@ -11,6 +11,8 @@ use crate::run::Run;
 
 /// How the names of pods end that take another's address.
 pub(crate) const TAKER: &str = "-taker";
+/// The rule that is made while there is no store.
+pub(crate) const COLD_POLICY: &str = "cold";
 /// How often agents are killed.
 const KILLS: usize = 20;
 /// How long an agent is away.
@@ -101,7 +103,7 @@ pub(crate) fn without_store(run: &mut Run) -> Result<()> {
     let manifests = run.stage.bed.manifests("east")?;
     manifests.policy(
         "demo",
-        "cold",
+        COLD_POLICY,
         &json!({
             "endpointSelector": {"matchLabels": {"app": "client"}},
             "egress": [{"toEndpoints": [{"matchExpressions": [
@@ -116,7 +118,7 @@ pub(crate) fn without_store(run: &mut Run) -> Result<()> {
         "a cold agent forwards and enforces without etcd",
         format!("{:.1} s after its start, a new rule included", started.elapsed().as_secs_f64()),
     );
-    manifests.remove_policy("demo", "cold")?;
+    manifests.remove_policy("demo", COLD_POLICY)?;
     run.stage.expect("client-a", "intruder-a", false, true).context("control, after the rule")?;
     let (store, ledger) = run.stage.bed.store("east")?;
     store.restart(ledger)?;

@@ -14,6 +14,10 @@ const READER: &str = "east-1";
 const TAKE_OVER: Duration = Duration::from_secs(35);
 /// Readers call a heartbeat stale after two minutes.
 const STALE: Duration = Duration::from_secs(150);
+/// How long a heartbeat is nonsense, and how long it is gone.
+const NONSENSE: Duration = Duration::from_secs(5);
+/// Within which an operator beats: once a minute.
+const BEAT: Duration = Duration::from_secs(75);
 
 /// Kill -9 and start again.
 pub(crate) fn killed(run: &mut Run) -> Result<()> {
@@ -77,6 +81,28 @@ pub(crate) fn gone(run: &mut Run) -> Result<()> {
         Ok(())
     })?;
     run.heal("it is back and beats");
+    Ok(())
+}
+
+/// The heartbeat stops, becomes nonsense, and goes.
+pub(crate) fn heartbeat_lost(run: &mut Run) -> Result<()> {
+    run.inject(format!("the operator of {CLUSTER} stands still; its heartbeat becomes nonsense, then goes"));
+    operator(run)?.pause()?;
+    let beat = heartbeat(run)?;
+    let store = &run.stage.bed.stores[CLUSTER];
+    store.etcdctl(&["put", "cilium/.heartbeat", "1970-13-41T99:99:99Z \u{fffd}"])?;
+    std::thread::sleep(NONSENSE);
+    store.etcdctl(&["del", "cilium/.heartbeat"])?;
+    std::thread::sleep(NONSENSE);
+    ensure!(heartbeat(run).is_err(), "somebody beats");
+    run.evidence("the heartbeat was nonsense, and is gone");
+    run.said(READER)?;
+    operator(run)?.resume()?;
+    testbed::wait_until("the heart beats again", BEAT, || {
+        ensure!(heartbeat(run)? > beat, "no heartbeat since");
+        Ok(())
+    })?;
+    run.heal("the operator goes on and beats");
     Ok(())
 }
 

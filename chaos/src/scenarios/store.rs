@@ -1,57 +1,74 @@
-//! A cluster's own store: away, and forgetful.
+//! A cluster's own store: dead, standing still, and slow.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Result, anyhow, ensure};
 
 use crate::run::Run;
 
 /// How long the store is away.
 const AWAY: Duration = Duration::from_secs(10);
+/// How long it stands still: longer than a client's patience with a silent connection.
+const STILL: Duration = Duration::from_secs(45);
+/// How long it is slow.
+const SLOW: Duration = Duration::from_secs(30);
+/// How long a request waits then.
+const LATE: Duration = Duration::from_secs(2);
+/// How long a slow store works between two waits.
+const AWAKE: Duration = Duration::from_millis(50);
 
 /// Kill -9, ten seconds without it, start again.
 pub(crate) fn killed(run: &mut Run) -> Result<()> {
     let ip = run.stage.bed.cluster("east")?.store_ip;
-    run.inject("etcd of east is killed");
+    run.inject("the store of east is killed");
     run.stage.bed.store("east")?.0.process.kill()?;
     run.evidence(run.refused("east-1", ip)?);
     std::thread::sleep(AWAY);
-    let complaint = run.complaint("east-1")?;
-    let line = complaint.lines().find(|line| line.starts_with("KVStore")).unwrap_or_default();
-    ensure!(line.contains("Failure"), "status does not name etcd: {complaint}");
-    run.evidence(format!("east-1 says: {}", line.split_whitespace().collect::<Vec<_>>().join(" ")));
+    run.store_is_missed("east-1", Duration::ZERO)?;
     let (store, ledger) = run.stage.bed.store("east")?;
     store.restart(ledger)?;
-    run.heal("etcd is back");
+    run.heal("the store is back");
     Ok(())
 }
 
-/// Every lease of the store is revoked at once, and every leased key with it.
-pub(crate) fn leases_revoked(run: &mut Run) -> Result<()> {
-    let before = keys(run)?;
-    let leases = leases(run)?;
-    ensure!(!leases.is_empty(), "there is no lease to revoke");
-    run.inject(format!("{} leases of east's etcd are revoked", leases.len()));
-    for lease in &leases {
-        // One that ended by itself is as wanted.
-        run.stage.bed.stores["east"].etcdctl(&["lease", "revoke", lease]).ok();
+/// Its connections stay open, and nothing is answered.
+pub(crate) fn paused(run: &mut Run) -> Result<()> {
+    run.inject("the store of east stands still");
+    run.stage.bed.store("east")?.0.process.pause()?;
+    let since = Instant::now();
+    run.evidence("the kernel calls it stopped");
+    run.store_is_missed("east-1", STILL)?;
+    std::thread::sleep(STILL.saturating_sub(since.elapsed()));
+    run.stage.bed.store("east")?.0.process.resume()?;
+    run.heal("the store goes on");
+    Ok(())
+}
+
+/// It answers what has come once in two seconds.
+pub(crate) fn slow(run: &mut Run) -> Result<()> {
+    run.inject(format!("the store of east answers once in {} s", LATE.as_secs()));
+    let since = Instant::now();
+    let (mut slowest, mut rounds) = (Duration::ZERO, 0);
+    let endpoint = format!("--endpoints={}", run.stage.bed.stores["east"].endpoint);
+    let netns = run.stage.bed.cluster("east")?.store_netns.clone();
+    while since.elapsed() < SLOW {
+        run.stage.bed.store("east")?.0.process.pause()?;
+        let (endpoint, netns, asked) = (endpoint.clone(), netns.clone(), Instant::now());
+        let reader = std::thread::spawn(move || {
+            let words = ["env", "ETCDCTL_API=3", "etcdctl", &endpoint, "--command-timeout=20s", "get", "none"];
+            testbed::run(&netns, &words).map(|_| asked.elapsed())
+        });
+        std::thread::sleep(LATE);
+        run.stage.bed.store("east")?.0.process.resume()?;
+        std::thread::sleep(AWAKE);
+        if reader.is_finished() {
+            slowest = slowest.max(reader.join().map_err(|_| anyhow!("a reader died"))??);
+            rounds += 1;
+        }
     }
-    let after = keys(run)?;
-    let left: Vec<_> = self::leases(run)?.into_iter().filter(|lease| leases.contains(lease)).collect();
-    ensure!(left.is_empty(), "leases are still there: {left:?}");
-    run.evidence(format!("{} leases are gone; {before} keys before, {after} right after", leases.len()));
-    run.heal("owners may put their keys again");
+    ensure!(slowest >= LATE, "the slowest read took {slowest:?}");
+    run.evidence(format!("{rounds} reads took up to {:.1} s", slowest.as_secs_f64()));
+    run.said("east-1")?;
+    run.heal("the store answers at once");
     Ok(())
-}
-
-/// In hexadecimal, as etcdctl takes them.
-fn leases(run: &Run) -> Result<Vec<String>> {
-    let text = run.stage.bed.stores["east"].etcdctl(&["lease", "list"])?;
-    let ids = text.lines().map(str::trim).filter(|line| line.len() >= 8 && line.chars().all(|c| c.is_ascii_hexdigit()));
-    Ok(ids.map(str::to_owned).collect())
-}
-
-fn keys(run: &Run) -> Result<usize> {
-    let text = run.stage.bed.stores["east"].etcdctl(&["get", "--prefix", "--keys-only", "cilium/"])?;
-    Ok(text.lines().filter(|line| !line.is_empty()).count())
 }

@@ -34,7 +34,7 @@ enum Command {
     /// The report of the last run
     Report {
         /// Which form
-        #[arg(long, default_value = "text", value_parser = ["text", "json", "html"])]
+        #[arg(long, default_value = "text", value_parser = ["text", "table", "json", "html"])]
         format: String,
         #[command(flatten)]
         demo: Demo,
