@@ -45,7 +45,7 @@ pub(crate) fn check(stage: &Stage) -> Result<String> {
     Ok(format!("{entries} ipcache rows and {services} services of {} nodes", stage.bed.agents.len()))
 }
 
-/// Every key that the clusters share, with its cluster in front.
+/// Every key that somebody needs, with its cluster in front.
 ///
 /// # Errors
 ///
@@ -54,8 +54,13 @@ pub(crate) fn keys(stage: &Stage) -> Result<BTreeSet<String>> {
     let mut keys = BTreeSet::new();
     for (cluster, store) in &stage.bed.stores {
         let text = store.etcdctl(&["get", "--prefix", "--keys-only", "cilium/"])?;
-        // Locks come and go.
-        let names = text.lines().filter(|key| !key.is_empty() && !key.contains("/locks/"));
+        let listed = stores::list(store).with_context(|| format!("list the store of {cluster}"))?;
+        // Locks come and go, and so do numbers that no address has.
+        let needed = |key: &&str| match key.strip_prefix("cilium/state/identities/v1/id/") {
+            Some(number) => listed.ips.iter().any(|ip| ip.identity.to_string() == number),
+            None => !key.is_empty() && !key.contains("/locks/"),
+        };
+        let names = text.lines().filter(needed);
         keys.extend(names.map(|key| format!("{cluster} {key}")));
     }
     Ok(keys)

@@ -190,12 +190,14 @@ impl Exporter {
                 let lease = if row.leased { kv.lease.is_some_and(|l| held.contains(&l)) } else { kv.lease.is_none() };
                 lease && kv.value[..] == row.value[..]
             });
-            if !right {
+            if right {
+                written.insert(Arc::clone(&row.key), row.revision());
+            } else {
                 wrong.push((index, Op::Update(row.clone())));
             }
         }
         if !wrong.is_empty() {
-            tracing::info!(keys = wrong.len(), first = &*rows[wrong[0].0].key, "keys of ours are put again");
+            tracing::info!(keys = wrong.len(), first = &*rows[wrong[0].0].key, "keys of ours are put");
         }
         let (indexes, ops): (Vec<usize>, Vec<Op<Export>>) = wrong.into_iter().unzip();
         for (index, result) in indexes.into_iter().zip(self.write(&ops, written).await) {
@@ -284,8 +286,11 @@ impl reconciler::Target<Export> for Target {
             let (mut known, mut fresh) = (Vec::new(), Vec::new());
             for (index, op) in part.iter().enumerate() {
                 match op {
-                    // A periodic resync: look before writing, because each put wakes every reader of the mesh.
-                    Op::Update(row) if written.get(&row.key) == Some(&row.revision()) => known.push((index, row)),
+                    // Look before writing, because each put wakes every reader of the mesh: at a periodic resync, and at
+                    // what outlived whoever wrote it before us.
+                    Op::Update(row) if written.get(&row.key).map_or(!row.leased, |at| *at == row.revision()) => {
+                        known.push((index, row));
+                    }
                     op => fresh.push((index, op.clone())),
                 }
             }

@@ -25,4 +25,4 @@ pub use readiness::{Readiness, Ready};
 pub use signals::terminated;
 pub use spelling::distance;
 pub use tasks::{Stopped, Tasks};
-pub use time::sleep_until;
+pub use time::{now, sleep_until};

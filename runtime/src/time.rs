@@ -9,3 +9,8 @@ pub async fn sleep_until(at: Option<Instant>) {
         None => std::future::pending().await,
     }
 }
+
+/// The clock that [`sleep_until`] sleeps by: a test may have stopped it.
+pub fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -8,7 +8,7 @@
 
 use std::future::Future;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use parking_lot::Mutex;
 
@@ -99,26 +99,26 @@ pub async fn run<R: Row>(reader: Reader<R>, mut target: impl Target<R>, handle: 
     let mut changes = reader.changes();
     loop {
         let (batch, live) = changes.drain_with_snapshot();
-        handle.0.lock().handle_changes(Instant::now(), &batch);
+        handle.0.lock().handle_changes(runtime::now(), &batch);
         loop {
-            let due = handle.0.lock().poll_batch(Instant::now(), &live);
+            let due = handle.0.lock().poll_batch(runtime::now(), &live);
             if due.is_empty() {
                 break;
             }
             let results = target.apply(&due).await;
-            let failed = handle.0.lock().handle_results(Instant::now(), &due, results);
+            let failed = handle.0.lock().handle_results(runtime::now(), &due, results);
             for (key, error) in failed {
                 tracing::warn!(table = R::TABLE, ?key, error, "reconcile row");
             }
         }
-        if handle.0.lock().poll_prune(Instant::now(), live.is_initialised()) {
+        if handle.0.lock().poll_prune(runtime::now(), live.is_initialised()) {
             let result = target.prune(&live).await;
             match &result {
                 Ok(0) => {}
                 Ok(count) => tracing::info!(table = R::TABLE, count, "pruned"),
                 Err(error) => tracing::warn!(table = R::TABLE, error, "prune"),
             }
-            handle.0.lock().handle_prune(Instant::now(), result);
+            handle.0.lock().handle_prune(runtime::now(), result);
         }
         let timeout = handle.0.lock().poll_timeout();
         tokio::select! {

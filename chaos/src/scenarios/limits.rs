@@ -3,12 +3,15 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
+use serde_json::Value;
 use testbed::demo::service::relabel;
 
 use crate::run::Run;
 
 /// Whose limit is low.
 const NODE: &str = "east-2";
+/// What requests take, waiting included.
+const NAME: &str = "cilium_kvstore_operations_duration_seconds";
 /// Requests a second.
 const QPS: &str = "etcd.qps=2";
 /// How often a pod of the node gets labels that nobody had: each takes an identity.
@@ -40,14 +43,13 @@ pub(crate) fn requests(run: &mut Run) -> Result<()> {
 /// Seconds and number of the agent's requests to the store so far.
 fn spent(run: &Run) -> Result<(f64, f64)> {
     let node = run.stage.bed.node(NODE)?;
-    let text = run.stage.bed.causeway(node, &["metrics", "list"])?;
-    let name = "cilium_kvstore_operations_duration_seconds";
+    let listed = run.stage.bed.causeway(node, &["metrics", "list", "--match-pattern", NAME, "-o", "json"])?;
+    let listed: Vec<Value> = serde_json::from_str(&listed).context("understand the agent's metrics")?;
     let sum = |what: &str| -> Result<f64> {
-        let start = format!("{name}_{what}{{");
-        let lines: Vec<&str> = text.lines().filter(|line| line.starts_with(&start)).collect();
-        ensure!(!lines.is_empty(), "the agent has no metric {start}");
-        let value = |line: &&str| line.rsplit(' ').next().and_then(|value| value.parse::<f64>().ok());
-        lines.iter().map(|line| value(line).with_context(|| format!("no number in {line}"))).sum()
+        let name = format!("{NAME}_{what}");
+        let of: Vec<_> = listed.iter().filter(|metric| metric["name"] == name.as_str()).collect();
+        ensure!(!of.is_empty(), "the agent has no metric {name}");
+        of.iter().map(|metric| metric["value"].as_f64().with_context(|| format!("no number in {metric}"))).sum()
     };
     Ok((sum("sum")?, sum("count")?))
 }
