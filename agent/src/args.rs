@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::preflight;
-use model::{ClusterId, ClusterIdLayout, ClusterName, Prefix};
+use model::{ClusterId, ClusterIdLayout, ClusterName, FixedIdentities, LabelFilter, Prefix};
 
 /// Run the agent of this node
 #[derive(Debug, Clone, clap::Args)]
@@ -86,6 +86,18 @@ pub struct Args {
     /// How many trace events are left out: none, low, medium, maximum
     #[arg(long, default_value = "medium", value_parser = ["none", "low", "medium", "maximum"])]
     pub monitor_aggregation: String,
+    /// Be this node although another machine holds its name or its address
+    #[arg(long)]
+    pub take_over: bool,
+    /// Which labels make a pod's identity, beside Cilium's defaults: [source:][!]expression, with blanks between rules
+    #[arg(long, default_value = "")]
+    pub labels: LabelFilter,
+    /// Identities that pods ask for by label io.cilium.fixed-identity: number=name,..., numbers from 128 to 255
+    #[arg(long, default_value = "")]
+    pub fixed_identity_mapping: FixedIdentities,
+    /// Checks of the store's quorum that may fail in a row before the agent says that it has failed
+    #[arg(long, default_value_t = 2)]
+    pub kvstore_max_consecutive_quorum_errors: u32,
     /// Socket of the local API
     #[arg(long, default_value = api::paths::SOCKET)]
     pub socket_path: PathBuf,

@@ -34,7 +34,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
 
     // What is known without any store.
     tables.nodes.write.upsert(NodeRow { node: Arc::new(own.clone()) });
-    for identity in exports::reserved_identities(&args.cluster_name) {
+    for identity in exports::reserved_identities(&args.cluster_name, &args.fixed_identity_mapping) {
         tables.identities.write.upsert(identity);
     }
     let saved = args.lib_dir.join("snapshots");
@@ -60,7 +60,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
     let (datapath_status, events) = drive_datapath(tasks, args, &tables, datapath, journal.clone(), &registry)?;
     let arriving = arrivals::identities(tables.clone(), datapath_status.clone(), store.propagation.clone());
     tasks.spawn("arrivals", arriving);
-    readiness::start(tasks, &ready, &tables, datapath_status.clone());
+    readiness::start(tasks, &ready, &tables, Arc::clone(&store.client), datapath_status.clone());
     let twins = alarms::identity_twins(tables.identities.read.clone(), tables.alarms.write.clone());
     tasks.spawn("identity-alarms", twins);
     tasks.spawn("datapath-alarms", alarms::policy_overflows(datapath_status.clone(), tables.alarms.write.clone()));

@@ -14,7 +14,9 @@ pub(crate) fn node_export(node: &Node) -> Export {
 
 /// The keys of an endpoint; none while it has no identity that others may know.
 pub(crate) fn endpoint_exports(row: &Endpoint, node: &NodeName, host_ip: std::net::IpAddr) -> Vec<Export> {
-    let Some(identity) = row.identity.filter(|identity| !identity.is_reserved()) else { return Vec::new() };
+    let Some(identity) = row.identity.filter(|identity| !identity.is_reserved() || identity.is_user_reserved()) else {
+        return Vec::new();
+    };
     if row.state == EndpointState::Disconnecting {
         return Vec::new();
     }
@@ -66,15 +68,13 @@ pub(crate) async fn run(
     }
 }
 
-/// The reserved identities, as rows: they are known without any store.
-pub(crate) fn reserved_identities(cluster: &model::ClusterName) -> impl Iterator<Item = tables::Identity> {
+/// The reserved identities and those that users fixed, as rows: they are known without any store.
+pub(crate) fn reserved_identities(
+    cluster: &model::ClusterName,
+    fixed: &model::FixedIdentities,
+) -> impl Iterator<Item = tables::Identity> {
     let origin = tables::Origin::new(model::Source::Generated, cluster.clone());
-    model::ReservedIdentity::ALL.into_iter().filter(|reserved| reserved.number() != NumericIdentity::UNKNOWN).map(
-        move |reserved| tables::Identity {
-            id: reserved.number(),
-            labels: reserved.labels(),
-            origin: origin.clone(),
-            create_revision: 0,
-        },
-    )
+    let reserved = model::ReservedIdentity::ALL.into_iter().map(|reserved| (reserved.number(), reserved.labels()));
+    let known = reserved.filter(|(number, _)| *number != NumericIdentity::UNKNOWN).chain(fixed.iter());
+    known.map(move |(id, labels)| tables::Identity { id, labels, origin: origin.clone(), create_revision: 0 })
 }

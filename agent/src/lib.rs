@@ -22,6 +22,7 @@ mod monitor;
 mod node;
 mod preflight;
 mod readiness;
+mod registration;
 mod restore;
 mod snapshots;
 mod status;

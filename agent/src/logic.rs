@@ -87,6 +87,11 @@ pub(crate) fn endpoints(
         requests: tables.requests.write.clone(),
     };
     let restored = endpoint::Restored { rows, announced: tables.endpoints.write.announce("restored") };
-    tasks.spawn("endpoints", endpoint::run(driver, inputs, args.cluster_name.clone(), folder, restored));
+    let labelling = endpoint::Labelling {
+        cluster: args.cluster_name.clone(),
+        filter: args.labels.clone(),
+        fixed: args.fixed_identity_mapping.clone(),
+    };
+    tasks.spawn("endpoints", endpoint::run(driver, inputs, labelling, folder, restored));
     manager
 }

@@ -85,7 +85,16 @@ impl StatusMetrics {
         let reserved = rows.iter().take_while(|row| row.id.is_reserved()).count();
         let types = [("reserved", reserved), ("cluster_local", rows.len() - reserved)];
         let types = types.map(|(kind, count)| (vec![kind.to_owned()], count as f64)).into();
-        vec![gauge("cilium_identity", "Identities that this node knows", &["type"], types)]
+        let mut sources: std::collections::BTreeMap<&str, usize> = std::collections::BTreeMap::new();
+        for row in rows.iter() {
+            let named: std::collections::BTreeSet<&str> = row.labels.iter().map(|label| label.source()).collect();
+            named.into_iter().for_each(|source| *sources.entry(source).or_default() += 1);
+        }
+        let sources = sources.into_iter().map(|(source, count)| (vec![source.to_owned()], count as f64)).collect();
+        vec![
+            gauge("cilium_identity", "Identities that this node knows", &["type"], types),
+            gauge("cilium_identity_label_sources", "Identities with a label of a source", &["source"], sources),
+        ]
     }
 
     fn policy(&self) -> Vec<MetricFamily> {
@@ -137,6 +146,15 @@ impl StatusMetrics {
                 sample("delete", "fail", written.failed_deletes),
             ]
         });
+        let (mut events, mut errors) = ([0; 2], [0; 2]);
+        for (_, written) in self.journal.counts().into_iter().filter(|(name, _)| name.starts_with("ipcache")) {
+            events = [events[0] + written.updates, events[1] + written.deletes];
+            errors = [errors[0] + written.failed_updates, errors[1] + written.failed_deletes];
+        }
+        let kinds = ["upsert", "delete"].map(str::to_owned);
+        let events = kinds.iter().zip(events).map(|(kind, count)| (vec![kind.clone()], count as f64)).collect();
+        let error = |(kind, count): (&String, u64)| (vec![kind.clone(), "map_write".to_owned()], count as f64);
+        let errors = kinds.iter().zip(errors).map(error).collect();
         let gc = self.health.datapath.borrow().gc;
         let any = |status: &str| ["any", "any", status].map(str::to_owned).to_vec();
         let runs = vec![(any("completed"), gc.completed as f64), (any("uncompleted"), gc.failed as f64)];
@@ -155,6 +173,8 @@ impl StatusMetrics {
                 &["map_name", "operation", "outcome"],
                 ops.collect(),
             ),
+            counter("cilium_ipcache_events_total", "Rows of the ipcache that came and went", &["type"], events),
+            counter("cilium_ipcache_errors_total", "Rows of the ipcache that failed", &["type", "error"], errors),
             counter("cilium_datapath_conntrack_gc_runs_total", "Collections of expired flows", labels, runs),
             gauge("cilium_datapath_conntrack_gc_entries", "Flows that the last collection saw", labels, entries),
             gauge("causeway_conntrack_gc_last_duration_seconds", "Seconds of the last collection", labels, took),
@@ -186,6 +206,12 @@ impl StatusMetrics {
                 &["source_cluster", "source_node_name"],
                 vec![(us(), mesh.clusters.len() as f64)],
             ),
+            gauge(
+                "cilium_clustermesh_global_services",
+                "Services that clusters share",
+                &["source_cluster", "source_node_name"],
+                vec![(us(), mesh.num_global_services as f64)],
+            ),
             remote("failures", "Failed or lost connections", &|one| one.num_failures as f64),
             remote("last_failure_ts", "When the last one was", &|one| one.last_failure.unwrap_or_default() as f64),
             remote("readiness_status", "1 when ready", &|one| f64::from(u8::from(one.ready))),
@@ -213,6 +239,8 @@ impl StatusMetrics {
             initial("identities/v1", &tables.identities.read, health),
             initial("services/v1", &tables.global_services.read, health),
         ];
+        let beats = health.store.freshness.heartbeats(Instant::now()).into_iter();
+        let beats = beats.map(|(cluster, age)| (vec![cluster.to_string()], age.as_secs_f64()));
         let exports = health.store.exports.summary();
         let queue = vec![(vec!["all".to_owned(), health.cluster.to_string()], exports.backlog as f64)];
         vec![
@@ -221,6 +249,18 @@ impl StatusMetrics {
                 "1 when the last request was answered",
                 &[],
                 one(usize::from(connection.connected)),
+            ),
+            counter(
+                "cilium_kvstore_quorum_errors_total",
+                "Checks of the store's quorum that failed",
+                &["error"],
+                vec![(vec!["lock timeout".to_owned()], health.store.quorum.status().errors as f64)],
+            ),
+            gauge(
+                "causeway_kvstore_heartbeat_age_seconds",
+                "Seconds since a store's last heartbeat was seen",
+                &["source_cluster"],
+                beats.collect(),
             ),
             counter("causeway_kvstore_failures_total", "Requests that failed", &[], one(connection.failures as usize)),
             gauge(

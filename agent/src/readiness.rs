@@ -1,6 +1,9 @@
 //! When the agent is ready: its store was listed, its objects were read, and the kernel reflects both.
 
+use std::sync::Arc;
+
 use datapath::Status;
+use kvstore::Client;
 use runtime::{Readiness, Tasks};
 use statedb::{Reader, Row, Snapshot};
 use tokio::sync::watch;
@@ -8,13 +11,20 @@ use tokio::sync::watch;
 use crate::database::Tables;
 
 /// Adds the conditions, and the tasks that fulfil them.
-pub(crate) fn start(tasks: &Tasks, readiness: &Readiness, tables: &Tables, datapath: watch::Receiver<Status>) {
+pub(crate) fn start(
+    tasks: &Tasks,
+    readiness: &Readiness,
+    tables: &Tables,
+    store: Arc<Client>,
+    datapath: watch::Receiver<Status>,
+) {
     let ready = readiness.condition("kvstore");
     let (nodes, ips, identities) = (tables.nodes.read.clone(), tables.ips.read.clone(), tables.identities.read.clone());
     tasks.spawn_finite("ready-kvstore", async move {
         own_store_listed(&nodes).await;
         own_store_listed(&ips).await;
         own_store_listed(&identities).await;
+        store.end_bootstrap();
         ready.ready();
     });
     let ready = readiness.condition("kubernetes objects");

@@ -3,15 +3,16 @@
 use std::sync::Arc;
 
 use anyhow::Result;
-use kvstore::{Backend, Client, Leases};
+use kvstore::{Backend, Client, LOCK_LEASE_TTL, Leases, Locks, Quorum};
 use model::{ClusterIdLayout, Node};
 use prometheus::Registry;
 use runtime::Tasks;
 use statedb::reconciler;
 use tables::Export;
+use tokio::sync::oneshot;
 
 use crate::database::Tables;
-use crate::{Args, exports, status};
+use crate::{Args, exports, registration, status};
 
 /// What status shows of the store.
 pub(crate) struct Store {
@@ -19,6 +20,10 @@ pub(crate) struct Store {
     pub(crate) endpoints: Vec<String>,
     pub(crate) probed: status::Probed,
     pub(crate) leases: Arc<Leases>,
+    pub(crate) lock_leases: Arc<Leases>,
+    pub(crate) quorum: Arc<Quorum>,
+    /// So many checks of the quorum may fail in a row.
+    pub(crate) max_quorum_errors: u32,
     pub(crate) propagation: reflector::Propagation,
     pub(crate) freshness: reflector::Freshness,
     pub(crate) exports: reconciler::Handle<Export>,
@@ -42,6 +47,7 @@ pub(crate) async fn start(
     let leases = Leases::new(Arc::clone(&store), args.kvstore_lease_ttl);
     tasks.spawn("kvstore-leases", Arc::clone(&leases).keep_alive());
     tasks.spawn("kvstore-probe", status::probe(Arc::clone(&client), Arc::clone(&probed)));
+    let (lock_leases, quorum) = check_quorum(tasks, args, &store, tables);
     let freshness = reflector::Freshness::default();
     let health = freshness.store(&args.cluster_name, args.kvstore_lease_ttl);
     tasks.spawn("kvstore-heartbeat", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
@@ -51,10 +57,29 @@ pub(crate) async fn start(
     let exporter = reflector::Exporter::new(Arc::clone(&store), Arc::clone(&leases), exported, Vec::new());
     let exports = reconciler::Handle::new(reconciler::Options::default());
     tasks.spawn("export", exporter.clone().run(exports.clone()));
-    tables.exports.write.upsert(exports::node_export(own));
+    let (sender, registered) = oneshot::channel();
+    let registration = registration::Inputs {
+        store: Arc::clone(&store),
+        leases: Arc::clone(&leases),
+        nodes: tables.nodes.read.clone(),
+        exports: tables.exports.write.clone(),
+        alarms: tables.alarms.write.clone(),
+        own: own.clone(),
+        id: registration::id(&args.lib_dir)?,
+        take_over: args.take_over,
+    };
+    tasks.spawn("registration", registration::run(registration, sender));
+    let node = exports::node_export(own);
     let endpoints = tables.endpoints.read.clone();
-    let export_endpoints = exports::run(endpoints, tables.exports.write.clone(), own.name.clone(), args.node_ip()?);
-    tasks.spawn("export-endpoints", export_endpoints);
+    let writer = tables.exports.write.clone();
+    let export_endpoints = exports::run(endpoints, writer.clone(), own.name.clone(), args.node_ip()?);
+    tasks.spawn("export-endpoints", async move {
+        // Nothing of a node is published before it is ours to be that node.
+        if registered.await.is_ok() {
+            writer.upsert(node);
+        }
+        export_endpoints.await;
+    });
 
     let metrics = reflector::Metrics::new(registry);
     let propagation = metrics.propagation.clone();
@@ -111,5 +136,30 @@ pub(crate) async fn start(
         },
     );
     tasks.spawn("clustermesh", mesh);
-    Ok(Store { client, endpoints: addresses, probed, leases, propagation, freshness, exports })
+    Ok(Store {
+        client,
+        endpoints: addresses,
+        probed,
+        leases,
+        lock_leases,
+        quorum,
+        max_quorum_errors: args.kvstore_max_consecutive_quorum_errors,
+        propagation,
+        freshness,
+        exports,
+    })
+}
+
+/// Starts the checks whether our store can still write.
+fn check_quorum(tasks: &Tasks, args: &Args, store: &Arc<dyn Backend>, tables: &Tables) -> (Arc<Leases>, Arc<Quorum>) {
+    let leases = Leases::new(Arc::clone(store), LOCK_LEASE_TTL);
+    let locks = Locks::new(Arc::clone(store), Arc::clone(&leases));
+    tasks.spawn("kvstore-lock-leases", Arc::clone(&leases).keep_alive());
+    tasks.spawn("kvstore-locks", Arc::clone(&locks).release_abandoned());
+    let quorum = Arc::new(Quorum::default());
+    let (nodes, cluster) = (tables.nodes.read.clone(), args.cluster_name.clone());
+    let count = move || nodes.snapshot().count("cluster", cluster.as_str());
+    let path = || wire::lock::quorum_check_path(rand::random());
+    tasks.spawn("kvstore-quorum", Arc::clone(&quorum).run(locks, path, count));
+    (leases, quorum)
 }

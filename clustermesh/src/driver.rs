@@ -84,12 +84,12 @@ pub fn etcd_connector(store: kvstore::Options) -> Connect {
     Arc::new(move |config| {
         let store = store.clone();
         Box::pin(async move {
-            let etcd = Etcd::connect(&store.with_keep_alive(config), true).await;
+            let etcd = Etcd::connect(&store.with_keep_alive(config), true);
             let etcd = etcd.map_err(|error| match std::error::Error::source(&error) {
                 Some(source) => format!("{error}: {source}"),
                 None => error.to_string(),
             })?;
-            Ok(Client::new(Arc::new(etcd), store.client_options()))
+            Ok(Client::new(Arc::new(etcd), store.remote_client_options()))
         })
     })
 }

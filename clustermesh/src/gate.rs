@@ -112,6 +112,10 @@ impl Backend for Gate {
         Box::pin(async move { self.store().await.lease_keep_alive(lease).await })
     }
 
+    fn lease_time_left(&self, lease: LeaseId) -> Pending<'_, Duration> {
+        Box::pin(async move { self.store().await.lease_time_left(lease).await })
+    }
+
     fn lease_revoke(&self, lease: LeaseId) -> Pending<'_, Header> {
         Box::pin(async move { self.store().await.lease_revoke(lease).await })
     }

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 
-use model::{ClusterName, EndpointId, Labels, NumericIdentity, PodFacts, ReservedIdentity};
+use model::{
+    ClusterName, EndpointId, FixedIdentities, LabelFilter, Labels, NumericIdentity, PodFacts, ReservedIdentity,
+};
 use statedb::Snapshot;
 use tables::{Endpoint, EndpointState, Grant, Namespace, Pod};
 
@@ -32,9 +34,20 @@ pub enum Effect {
     Failed(EndpointId, CreateError),
 }
 
+/// How pods come to their identities.
+#[derive(Debug, Clone)]
+pub struct Labelling {
+    /// Our own cluster.
+    pub cluster: ClusterName,
+    /// Which of a pod's labels count.
+    pub filter: LabelFilter,
+    /// Numbers that pods may ask for by name.
+    pub fixed: FixedIdentities,
+}
+
 /// The endpoints of a node.
 pub struct Core {
-    cluster: ClusterName,
+    labelling: Labelling,
     entries: BTreeMap<EndpointId, Entry>,
     requests: BTreeMap<Labels, usize>,
     grants: BTreeMap<Labels, Grant>,
@@ -65,10 +78,10 @@ enum Wait {
 // === impl Core ===
 
 impl Core {
-    /// A node of `cluster` without endpoints.
-    pub fn new(cluster: ClusterName) -> Self {
+    /// A node without endpoints.
+    pub fn new(labelling: Labelling) -> Self {
         Self {
-            cluster,
+            labelling,
             entries: BTreeMap::new(),
             requests: BTreeMap::new(),
             grants: BTreeMap::new(),
@@ -82,7 +95,7 @@ impl Core {
         row.state = EndpointState::Restoring;
         self.next_id = self.next_id.max(row.id.0);
         let mut entry = Entry { wanted: None, wait: Wait::Realized(None), creating: false, row };
-        if entry.row.identity.is_some_and(|identity| identity != NumericIdentity::INIT) {
+        if entry.row.identity.is_some_and(|identity| !identity.is_reserved()) {
             let labels = entry.row.labels.clone();
             self.want(&mut entry, Some(labels));
         }
@@ -241,11 +254,12 @@ impl Core {
         let Some(pod) = pods.get(&key) else { return };
         let none = BTreeMap::new();
         let facts = PodFacts {
-            cluster: &self.cluster,
+            cluster: &self.labelling.cluster,
             namespace: &pod.namespace,
             namespace_labels: namespaces.get(&pod.namespace).map_or(&none, |namespace| &namespace.labels),
             service_account: &pod.service_account,
             labels: &pod.labels,
+            filter: &self.labelling.filter,
         };
         let Ok(labels) = facts.identity_labels() else {
             // `k8s` has validated labels; a set that still breaks a rule keeps what is in force.
@@ -255,11 +269,22 @@ impl Core {
         let described = entry.row.service_account != pod.service_account || entry.row.named_ports != pod.named_ports;
         entry.row.service_account = pod.service_account.clone();
         entry.row.named_ports.clone_from(&pod.named_ports);
-        if entry.wanted.as_ref() == Some(&labels) {
+        let fixed = self.labelling.fixed.of(&labels);
+        let unchanged = match &fixed {
+            Some((number, _)) => entry.row.identity == Some(*number) && entry.wanted.is_none(),
+            None => entry.wanted.as_ref() == Some(&labels),
+        };
+        if unchanged {
             if described && entry.row.identity.is_some() {
                 self.effects.push_back(Effect::Upsert(Box::new(entry.row.clone())));
             }
             return;
+        }
+        if let Some((number, labels)) = fixed {
+            // Nobody allocates it: it is the same everywhere.
+            self.want(entry, None);
+            (entry.row.identity, entry.row.labels) = (Some(number), labels);
+            return self.regenerate(now, entry);
         }
         self.want(entry, Some(labels));
         if matches!(entry.wait, Wait::Pod(_) | Wait::Identity(_)) {

@@ -4,12 +4,12 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Instant;
 
-use model::{ClusterName, EndpointId};
+use model::EndpointId;
 use statedb::{Change, Initializer, Reader, Writer};
 use tables::{Endpoint, Grant, IdentityGrant, IdentityRequest, Namespace, Pod, Realized};
 use tokio::sync::{mpsc, oneshot};
 
-use crate::{Core, CreateError, CreateRequest, Effect, disk};
+use crate::{Core, CreateError, CreateRequest, Effect, Labelling, disk};
 
 /// Creates that may wait at once; the runtime starts pods one after another, so this is never reached in earnest.
 const COMMANDS: usize = 256;
@@ -81,9 +81,9 @@ impl Manager {
 }
 
 /// Runs until the future is dropped.
-pub async fn run(driver: Driver, tables: Tables, cluster: ClusterName, folder: PathBuf, restored: Restored) {
+pub async fn run(driver: Driver, tables: Tables, labelling: Labelling, folder: PathBuf, restored: Restored) {
     let mut commands = driver.commands;
-    let mut core = Core::new(cluster);
+    let mut core = Core::new(labelling);
     let mut waiters: BTreeMap<EndpointId, oneshot::Sender<Result<EndpointId, CreateError>>> = BTreeMap::new();
     let mut pods = tables.pods.watch();
     let mut namespaces = tables.namespaces.watch();

@@ -15,7 +15,7 @@ mod driver;
 mod error;
 mod request;
 
-pub use self::core::{Core, Effect};
+pub use self::core::{Core, Effect, Labelling};
 pub use driver::{Driver, Manager, Restored, Tables, run};
 pub use error::CreateError;
 pub use request::CreateRequest;

@@ -36,6 +36,9 @@ impl NumericIdentity {
     pub const WORLD_IPV4: Self = Self(9);
     pub const WORLD_IPV6: Self = Self(10);
 
+    /// The first of the reserved numbers that users may fix.
+    pub const MIN_USER_RESERVED: u32 = 128;
+
     /// The first number that an allocator outside a mesh may give away.
     pub const MIN_ALLOCATED: u32 = 256;
 
@@ -64,6 +67,11 @@ impl NumericIdentity {
     /// Below 256: numbers with the same meaning everywhere, also those that users may fix.
     pub fn is_reserved(self) -> bool {
         self.0 < Self::MIN_ALLOCATED
+    }
+
+    /// 128 to 255: users may fix these.
+    pub fn is_user_reserved(self) -> bool {
+        self.is_reserved() && self.0 >= Self::MIN_USER_RESERVED
     }
 
     /// The reserved identity of this number, if it has one.

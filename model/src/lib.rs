@@ -11,6 +11,7 @@ mod backend;
 mod cluster;
 mod drop_reason;
 mod event;
+mod fixed_identity;
 mod global_service;
 mod identity;
 mod ip_entry;
@@ -33,11 +34,12 @@ pub use backend::{Backend, BackendState};
 pub use cluster::{ClusterId, ClusterIdLayout, ClusterName, InvalidCluster, check_cluster};
 pub use drop_reason::DropReason;
 pub use event::{DatapathEvent, EventKind, EventTuple, MatchType, TracePoint, TraceReason, Verdict};
+pub use fixed_identity::{FixedIdentities, InvalidFixedIdentity};
 pub use global_service::{GlobalService, PortMap, ZoneHints};
 pub use identity::{IdentityScope, NumericIdentity};
 pub use ip_entry::{IpEntry, NamedPort};
 pub use label::{InvalidLabel, Label};
-pub use label_filter::identity_relevant;
+pub use label_filter::{InvalidLabelRule, LabelFilter};
 pub use labels::Labels;
 pub use name::{EndpointId, InvalidName, NodeName, ServiceName};
 pub use node::{AddressKind, Node, NodeAddress};
@@ -58,5 +60,7 @@ pub mod keys {
     pub const NAMESPACE_NAME: &str = "io.cilium.k8s.namespace.labels.kubernetes.io/metadata.name";
     pub const POLICY_PREFIX: &str = "io.cilium.k8s.policy.";
     pub const POLICY_CLUSTER: &str = "io.cilium.k8s.policy.cluster";
+    /// A pod's wish for one of the numbers that users may fix.
+    pub const FIXED_IDENTITY: &str = "io.cilium.fixed-identity";
     pub const POLICY_SERVICE_ACCOUNT: &str = "io.cilium.k8s.policy.serviceaccount";
 }

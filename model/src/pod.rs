@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use crate::{ClusterName, InvalidLabel, Label, Labels, identity_relevant, keys};
+use crate::{ClusterName, InvalidLabel, Label, LabelFilter, Labels, keys};
 
 /// What the identity of a pod depends on. All its labels get the source `k8s`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct PodFacts<'a> {
     pub cluster: &'a ClusterName,
     pub namespace: &'a str,
@@ -13,6 +13,7 @@ pub struct PodFacts<'a> {
     /// Empty means `default`, as in Kubernetes.
     pub service_account: &'a str,
     pub labels: &'a BTreeMap<String, String>,
+    pub filter: &'a LabelFilter,
 }
 
 // === impl PodFacts ===
@@ -36,7 +37,10 @@ impl PodFacts<'_> {
             Label::k8s(keys::POLICY_SERVICE_ACCOUNT, account),
             Label::k8s(keys::POLICY_CLUSTER, self.cluster.as_str()),
         ];
-        own.chain(namespace).chain(fixed).filter(|label| label.as_ref().map_or(true, identity_relevant)).collect()
+        own.chain(namespace)
+            .chain(fixed)
+            .filter(|label| label.as_ref().map_or(true, |label| self.filter.keeps(label)))
+            .collect()
     }
 }
 
@@ -60,6 +64,7 @@ mod tests {
             namespace_labels: &map(&[("team", "a"), ("kubernetes.io/metadata.name", "lies")]),
             service_account: "",
             labels: &map(&[("app", "cart"), ("pod-template-hash", "7d9"), (keys::POLICY_CLUSTER, "east")]),
+            filter: &LabelFilter::default(),
         };
         assert_eq!(
             facts.identity_labels().unwrap().to_string(),
@@ -77,6 +82,7 @@ mod tests {
             namespace_labels: &map(&[]),
             service_account: "x;y",
             labels: &map(&[]),
+            filter: &LabelFilter::default(),
         };
         assert!(facts.identity_labels().is_err());
     }

@@ -6,6 +6,8 @@ use std::time::Duration;
 
 use model::{ClusterId, ClusterIdLayout, ClusterName};
 
+use crate::Pace;
+
 /// Run the operator of this cluster
 #[derive(Debug, Clone, clap::Args)]
 #[command(args_override_self = true)]
@@ -31,6 +33,15 @@ pub struct Args {
     /// How long leased keys outlive their writer
     #[arg(long, default_value = "15m", value_parser = kvstore::lease_ttl)]
     pub kvstore_lease_ttl: Duration,
+    /// How often identities that nobody uses are collected; one goes when two rounds found it unused
+    #[arg(long, default_value = "15m", value_parser = time)]
+    pub identity_gc_interval: Duration,
+    /// The time in which at most --identity-gc-rate-limit identities are collected
+    #[arg(long, default_value = "1m", value_parser = time)]
+    pub identity_gc_rate_interval: Duration,
+    /// Identities that are collected within --identity-gc-rate-interval at most
+    #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u32).range(1..))]
+    pub identity_gc_rate_limit: u32,
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
@@ -43,6 +54,25 @@ pub struct Args {
     /// How the operator logs
     #[command(flatten)]
     pub log: runtime::LogOptions,
+}
+
+// === impl Args ===
+
+impl Args {
+    /// How identities are collected.
+    pub fn identity_gc(&self) -> Pace {
+        Pace {
+            interval: self.identity_gc_interval,
+            rate_interval: self.identity_gc_rate_interval,
+            rate_limit: self.identity_gc_rate_limit,
+        }
+    }
+}
+
+/// A time of a second at least: rounds without a pause would be an attack on the store.
+fn time(text: &str) -> Result<Duration, String> {
+    let time = kvstore::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 15m or 90s"))?;
+    if time < Duration::from_secs(1) { Err(format!("{text} is shorter than 1s")) } else { Ok(time) }
 }
 
 #[cfg(test)]
@@ -62,7 +92,14 @@ mod tests {
         let args = Command::try_parse_from(["operator"]).unwrap().args;
         assert_eq!(args.kvstore_lease_ttl, Duration::from_secs(900));
         assert_eq!(args.operator_api_serve_addr.port(), 9234);
-        for bad in ["--kvstore-lease-ttl=24s", "--kvstore-lease-ttl=25h", "--kvstore=consul", "--cluster-id=512"] {
+        assert_eq!(args.identity_gc(), Pace::default());
+        for bad in [
+            "--kvstore-lease-ttl=24s",
+            "--kvstore-lease-ttl=25h",
+            "--kvstore=consul",
+            "--cluster-id=512",
+            "--identity-gc-interval=0",
+        ] {
             assert!(Command::try_parse_from(["operator", bad]).is_err(), "{bad}");
         }
     }

@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use wire::cluster_config::ClusterConfig;
 
 use crate::leader::Election;
-use crate::{Args, cluster_config, heartbeat, services};
+use crate::{Args, Pace, cluster_config, collector, heartbeat, services, sweeper};
 
 /// How long tasks may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -34,6 +34,8 @@ pub struct Config {
     pub layout: ClusterIdLayout,
     /// How long leased keys outlive their writer.
     pub lease_ttl: Duration,
+    /// How identities that nobody uses are collected.
+    pub identity_gc: Pace,
     /// Kubernetes objects.
     pub manifests: Option<PathBuf>,
     /// Tells candidates apart in the log.
@@ -54,11 +56,13 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
     let store = options.connect().await.context("connect to the store")?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let identity_gc = args.identity_gc();
     let config = Config {
         cluster: args.cluster_name,
         id: args.cluster_id,
         layout,
         lease_ttl: args.kvstore_lease_ttl,
+        identity_gc,
         manifests: args.k8s_manifests,
         identity: format!("{}-{}", host.trim(), std::process::id()),
     };
@@ -67,7 +71,14 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let version = prometheus::Opts::new("cilium_operator_version", "Version of the operator");
     let version = runtime::metrics::register(&registry, prometheus::IntGaugeVec::new(version, &["version", "arch"])?);
     version.with_label_values(&[env!("CARGO_PKG_VERSION"), std::env::consts::ARCH]).set(1);
+    let bootstrap = (Arc::clone(&store), readiness.clone());
     start(&tasks, store, config, &readiness, &registry);
+    tasks.spawn_finite("bootstrap", async move {
+        while !bootstrap.1.waiting().is_empty() {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+        }
+        bootstrap.0.end_bootstrap();
+    });
     runtime::serve_admin(&tasks, args.operator_api_serve_addr, readiness.clone(), registry.clone()).await?;
     if let Some(address) = args.operator_prometheus_serve_addr {
         runtime::serve_admin(&tasks, address, readiness, registry).await?;
@@ -176,6 +187,16 @@ pub fn start(
 
     let gauge = IntGauge::new("cilium_operator_leader", "Whether this operator leads")
         .expect("the name and the help are constants that parse");
+    let collected = collector::Inputs {
+        store: Arc::clone(&store),
+        locks: Arc::clone(&locks),
+        cluster: cluster.clone(),
+        range: config.layout.allocation_range(id),
+        pace: config.identity_gc,
+        lease_ttl: config.lease_ttl,
+        metrics: collector::Metrics::new(registry),
+    };
+    let swept = Arc::clone(&store);
     let election = Election {
         locks,
         leases: lock_leases,
@@ -201,11 +222,15 @@ pub fn start(
             let keys = exporter.clone().run(Handle::new(Options::default()));
             let watch = exporter.clone().follow_own(owned.clone());
             let beat = heartbeat::run(Arc::clone(&leases));
+            let collect = collector::run(collected.clone());
+            let sweep = sweeper::run(Arc::clone(&swept));
             async move {
                 tokio::select! {
                     () = keys => {}
                     () = watch => {}
                     () = beat => {}
+                    () = collect => {}
+                    () = sweep => {}
                 }
             }
         }),

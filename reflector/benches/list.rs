@@ -74,6 +74,10 @@ impl Backend for Lister {
         never()
     }
 
+    fn lease_time_left(&self, _: LeaseId) -> Pending<'_, Duration> {
+        never()
+    }
+
     fn lease_revoke(&self, _: LeaseId) -> Pending<'_, Header> {
         never()
     }

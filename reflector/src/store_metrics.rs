@@ -47,6 +47,7 @@ fn kind(operation: Operation) -> (&'static str, &'static str) {
         Operation::Watch => ("read", "watch"),
         Operation::LeaseGrant => ("lease", "grant"),
         Operation::LeaseKeepAlive => ("lease", "keepalive"),
+        Operation::LeaseTimeLeft => ("lease", "timetolive"),
         Operation::LeaseRevoke => ("lease", "revoke"),
         Operation::Compact => ("maintenance", "compact"),
         Operation::Status => ("maintenance", "status"),

@@ -1,5 +1,7 @@
 //! Keys of our own, outside Cilium's tree: never exported, never mirrored.
 
+use std::net::IpAddr;
+
 use model::{ClusterName, NodeName, NumericIdentity};
 
 pub fn prefix(cluster: &ClusterName) -> String {
@@ -29,6 +31,33 @@ pub fn node_key(cluster: &ClusterName, node: &NodeName) -> String {
     format!("{}{node}", nodes_prefix(cluster))
 }
 
+/// The machine that holds a node's name.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Registration {
+    /// Of the installation; it outlives reboots, and names and addresses that change.
+    pub id: String,
+    pub boot_id: String,
+    /// By which the machine is known.
+    pub addresses: Vec<IpAddr>,
+}
+
+/// Three words: id, boot id, and addresses with commas between them; `-` stands for nothing.
+pub fn encode_registration(registration: &Registration) -> Vec<u8> {
+    let word = |text: &str| if text.is_empty() { "-".to_owned() } else { text.to_owned() };
+    let addresses = registration.addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",");
+    format!("{} {} {}", word(&registration.id), word(&registration.boot_id), word(&addresses)).into_bytes()
+}
+
+/// `None`: no registration of ours.
+pub fn decode_registration(value: &[u8]) -> Option<Registration> {
+    let mut words = std::str::from_utf8(value).ok()?.split(' ').map(|word| if word == "-" { "" } else { word });
+    let (id, boot_id, addresses) = (words.next()?, words.next()?, words.next()?);
+    let addresses = addresses.split(',').filter(|ip| !ip.is_empty()).map(|ip| ip.parse().ok());
+    let addresses = addresses.collect::<Option<Vec<IpAddr>>>()?;
+    let registration = Registration { id: id.to_owned(), boot_id: boot_id.to_owned(), addresses };
+    words.next().is_none().then_some(registration)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -38,6 +67,19 @@ mod tests {
         let east: ClusterName = "east".parse().unwrap();
         assert_eq!(leader_path(&east), "causeway/v1/east/leader");
         assert_eq!(freed_key(&east, NumericIdentity::new(7)), "causeway/v1/east/identity/freed/7");
+        let registration = Registration {
+            id: "1f".to_owned(),
+            boot_id: String::new(),
+            addresses: vec!["192.0.2.1".parse().unwrap(), "fd00::1".parse().unwrap()],
+        };
+        let bytes = encode_registration(&registration);
+        assert_eq!(bytes, b"1f - 192.0.2.1,fd00::1");
+        assert_eq!(decode_registration(&bytes), Some(registration));
+        let empty = Registration::default();
+        assert_eq!(decode_registration(&encode_registration(&empty)), Some(empty));
+        for bad in ["", "a b", "a b c", "a b 192.0.2.1 d", "a b 192.0.2.1,x"] {
+            assert_eq!(decode_registration(bad.as_bytes()), None, "{bad}");
+        }
         assert_eq!(node_key(&east, &"n".parse().unwrap()), "causeway/v1/east/nodes/n");
     }
 }

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use api::{KvstoreDetail, State, Status};
-use kvstore::{Backend, Client, ServerStatus};
+use kvstore::{Address, Backend, Client, ServerStatus};
 use parking_lot::Mutex;
 
 use super::Health;
@@ -25,6 +25,7 @@ impl Health {
     pub(super) async fn kvstore(&self) -> (Status, KvstoreDetail) {
         let connection = self.store.client.connection_status();
         let server = self.store.probed.lock().clone();
+        let quorum = self.store.quorum.status();
         let endpoints = self.store.endpoints.clone();
         // With one endpoint the connection itself is the best witness, and asking costs the server a log line.
         let connected = match endpoints.len() {
@@ -35,18 +36,21 @@ impl Health {
         let heartbeat = heartbeats.into_iter().find(|(cluster, _)| *cluster == self.cluster).map(|(_, age)| age);
         let detail = KvstoreDetail {
             connected,
-            quorum: connection.connected && server.as_ref().is_none_or(|server| server.has_leader),
+            quorum: connection.connected
+                && quorum.consecutive_errors == 0
+                && server.as_ref().is_none_or(|server| server.has_leader),
             version: server.map(|server| server.version),
             cluster_id: (connection.header.cluster_id != 0).then(|| format!("{:x}", connection.header.cluster_id)),
             leases: self.store.leases.count(),
-            lock_leases: 0,
+            lock_leases: self.store.lock_leases.count(),
             heartbeat_age: heartbeat.map(|age| age.as_secs_f64()),
             last_answer_age: connection.last_success.map(|at| at.elapsed().as_secs_f64()),
             failures: connection.failures,
             endpoints,
         };
         let total = detail.endpoints.len().max(1);
-        let counts = format!("{connected}/{total} connected, leases={}, lock leases=0", detail.leases);
+        let counts =
+            format!("{connected}/{total} connected, leases={}, lock leases={}", detail.leases, detail.lock_leases);
         if !connection.connected {
             let why = connection.last_error.unwrap_or_else(|| "not connected yet".to_owned());
             let since = match detail.last_answer_age {
@@ -60,6 +64,11 @@ impl Health {
             None => "no heartbeat seen".to_owned(),
         };
         let stale = detail.heartbeat_age.is_some_and(|age| age > wire::heartbeat::STALE_SECS as f64);
+        if quorum.consecutive_errors > self.store.max_quorum_errors {
+            let (failed, why) = (quorum.consecutive_errors, quorum.last_error.unwrap_or_default());
+            let msg = format!("etcd: {counts}, has-quorum=false: quorum check failed {failed} times in a row: {why}");
+            return (Status { state: State::Failure, msg }, detail);
+        }
         let state = if !detail.quorum || stale { State::Warning } else { State::Ok };
         let hint = if stale { ": does the cluster's operator run?" } else { "" };
         let msg = format!(
@@ -77,10 +86,14 @@ impl Health {
 async fn reachable(endpoints: &[String]) -> usize {
     let mut asked = tokio::task::JoinSet::new();
     for endpoint in endpoints {
-        let address = endpoint.rsplit("//").next().unwrap_or(endpoint).trim_end_matches('/').to_owned();
-        asked.spawn(async move {
-            tokio::time::timeout(ACCEPT, tokio::net::TcpStream::connect(address)).await.is_ok_and(|tried| tried.is_ok())
-        });
+        let address = Address::of(endpoint);
+        let accepts = async move {
+            match address {
+                Address::Tcp { authority, .. } => tokio::net::TcpStream::connect(authority).await.map(drop),
+                Address::Unix(path) => tokio::net::UnixStream::connect(path).await.map(drop),
+            }
+        };
+        asked.spawn(async move { tokio::time::timeout(ACCEPT, accepts).await.is_ok_and(|tried| tried.is_ok()) });
     }
     asked.join_all().await.into_iter().filter(|reached| *reached).count()
 }

@@ -30,7 +30,11 @@ fn request(container: &str, ip: &str) -> CreateRequest {
 
 impl Bench {
     fn new() -> Self {
-        let core = Core::new(ClusterName::try_new("east").unwrap());
+        let core = Core::new(Labelling {
+            cluster: ClusterName::try_new("east").unwrap(),
+            filter: LabelFilter::default(),
+            fixed: "130=cart".parse().unwrap(),
+        });
         Self { core, pods: table().0, namespaces: table().0, now: Instant::now() }
     }
 
@@ -175,4 +179,36 @@ fn restored_endpoint_keeps_its_number_identity_and_request() {
     again.core.handle_realized(id, NumericIdentity::new(1000));
     assert_eq!(again.effects(), "1=1000:ready");
     assert_eq!(again.create("web", "10.0.0.3").unwrap(), EndpointId(2));
+}
+
+/// A fixed identity needs no store: nobody allocates it, and nobody else can have its number.
+#[test]
+fn a_pod_that_names_a_fixed_identity_gets_it_without_asking() {
+    let mut bench = Bench::new();
+    let labels = [("io.cilium.fixed-identity".to_owned(), "cart".to_owned())].into();
+    let pod = |labels| Pod {
+        namespace: "shop".into(),
+        name: "a".into(),
+        labels,
+        service_account: "default".into(),
+        named_ports: Vec::new(),
+    };
+    bench.pods.upsert(pod(labels));
+    let id = bench.create("a", "10.0.0.9").unwrap();
+    bench.effects();
+    assert!(bench.core.requests.is_empty(), "nothing is allocated");
+    let row = bench.core.entries[&id].row.clone();
+    assert_eq!((row.identity, row.labels.to_string().as_str()), (Some(NumericIdentity::new(130)), "reserved:cart"));
+    bench.core.handle_realized(id, NumericIdentity::new(130));
+    assert!(bench.effects().contains("created"), "the create ends");
+    // The label goes: from now on it is a pod like others, and the old identity holds until there is another.
+    bench.pod("a", "cart");
+    assert_eq!(bench.core.requests.len(), 1);
+    assert_eq!(bench.core.entries[&id].row.identity, Some(NumericIdentity::new(130)));
+    bench.grant("cart", Grant::Identity(NumericIdentity::new(65_600)));
+    assert_eq!(bench.core.entries[&id].row.identity, Some(NumericIdentity::new(65_600)));
+    // After a restart a fixed number is not asked for either.
+    let mut again = Bench::new();
+    again.core.handle_restore(row);
+    assert!(again.core.requests.is_empty());
 }

@@ -29,6 +29,9 @@ pub trait Backend: Send + Sync + 'static {
     /// The time that the lease now has left.
     fn lease_keep_alive(&self, lease: LeaseId) -> Pending<'_, Duration>;
 
+    /// The time that a lease has left, which is not touched by asking.
+    fn lease_time_left(&self, lease: LeaseId) -> Pending<'_, Duration>;
+
     fn lease_revoke(&self, lease: LeaseId) -> Pending<'_, Header>;
 
     fn compact(&self, revision: Revision) -> Pending<'_, ()>;

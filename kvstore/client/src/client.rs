@@ -22,6 +22,8 @@ use crate::{
 pub struct ClientOptions {
     /// Requests a second, with as many at once; 0: no limit. A whole paged list counts as one.
     pub qps: u32,
+    /// The rate until [`Client::end_bootstrap`]; 0: `qps` from the start.
+    pub bootstrap_qps: u32,
     /// Requests at one time; 0: as many as `qps`.
     pub max_inflight: usize,
     pub request_timeout: Duration,
@@ -57,7 +59,7 @@ pub struct ConnectionStatus {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { qps: 20, max_inflight: 0, request_timeout: Duration::from_secs(10) }
+        Self { qps: 20, bootstrap_qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(10) }
     }
 }
 
@@ -73,7 +75,10 @@ impl Client {
         Arc::new(Self {
             backend,
             options,
-            bucket: Mutex::new(Bucket::new(Instant::now().into_std(), options.qps)),
+            bucket: Mutex::new(Bucket::new(
+                Instant::now().into_std(),
+                if options.bootstrap_qps > 0 { options.bootstrap_qps } else { options.qps },
+            )),
             inflight: Semaphore::new(permits),
             status: Mutex::default(),
             observer: OnceLock::new(),
@@ -83,6 +88,13 @@ impl Client {
     /// Sets who hears of every request; once.
     pub fn observe(&self, observer: Observer) {
         let _ = self.observer.set(observer);
+    }
+
+    /// The first lists and writes are through: from now on the ordinary rate holds.
+    pub fn end_bootstrap(&self) {
+        if self.options.bootstrap_qps > 0 {
+            self.bucket.lock().set_rate(Instant::now().into_std(), self.options.qps);
+        }
     }
 
     pub fn connection_status(&self) -> ConnectionStatus {
@@ -170,6 +182,13 @@ impl Backend for Client {
         })
     }
 
+    fn lease_time_left(&self, lease: LeaseId) -> Pending<'_, Duration> {
+        let key = Bytes::from(lease.to_string());
+        Box::pin(async move {
+            self.run(Operation::LeaseTimeLeft, &key, false, self.backend.lease_time_left(lease), |_| None).await
+        })
+    }
+
     fn lease_revoke(&self, lease: LeaseId) -> Pending<'_, Header> {
         let key = Bytes::from(lease.to_string());
         Box::pin(async move {
@@ -254,5 +273,36 @@ mod tests {
         }
         let took = start.elapsed();
         assert!((1990..2100).contains(&took.as_millis()), "{took:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_bootstrap_has_its_own_rate_until_it_ends() {
+        let options = ClientOptions { qps: 10, bootstrap_qps: 1000, ..ClientOptions::default() };
+        let client = Client::new(Arc::new(Fake::new()), options);
+        let puts = async |count: usize| {
+            let start = Instant::now();
+            for _ in 0..count {
+                client.put("a".into(), "1".into(), None).await.unwrap();
+            }
+            start.elapsed()
+        };
+        assert!(puts(500).await < Duration::from_secs(1));
+        client.end_bootstrap();
+        let took = puts(30).await;
+        assert!((1900..2100).contains(&took.as_millis()), "{took:?}");
+    }
+
+    /// A store that answers slowly gets no more than it was promised.
+    #[tokio::test(start_paused = true)]
+    async fn requests_at_one_time_are_bounded() {
+        let fake = Fake::new();
+        fake.set_delay(Duration::from_secs(1));
+        let options = ClientOptions { qps: 0, max_inflight: 2, ..ClientOptions::default() };
+        let client = Client::new(Arc::new(fake), options);
+        let start = Instant::now();
+        let put = |key: &'static str| client.put(key.into(), "1".into(), None);
+        let (a, b, c, d) = tokio::join!(put("a"), put("b"), put("c"), put("d"));
+        assert!([a, b, c, d].iter().all(Result::is_ok));
+        assert_eq!(start.elapsed(), Duration::from_secs(2), "two and two");
     }
 }

@@ -1,15 +1,19 @@
 //! The client's configuration in etcd's own YAML, as stock meshes have it.
 
+mod address;
+
 use std::{
     fs,
     path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
-use etcd_client::{Certificate, Identity, TlsOptions};
 use serde::Deserialize;
 
+use self::address::check_endpoint;
 use certificates::{Authorities, CertificateError, Pair, Purpose};
+
+pub use self::address::Address;
 
 /// Fields as etcd's client library names them. What we cannot honour is refused, not ignored.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -87,7 +91,7 @@ pub enum ConfigError {
     },
     #[error("no endpoints: name at least one, such as http://host:2379")]
     NoEndpoints,
-    #[error("endpoint {endpoint:?} is not of the form http[s]://host:port: {rule}")]
+    #[error("endpoint {endpoint:?} is not of the form http[s]://host:port or unix:///path: {rule}")]
     Endpoint { endpoint: String, rule: &'static str },
     #[error("endpoints mix http and https: one client uses TLS for all of them or for none")]
     MixedEndpoints,
@@ -99,6 +103,8 @@ pub enum ConfigError {
     HalfUser,
     #[error("insecure-skip-tls-verify is not supported: name the CA in trusted-ca-file")]
     SkipVerify,
+    #[error("the certificate files cannot be used for TLS: {why}")]
+    Tls { why: String },
     #[error(transparent)]
     Certificate(#[from] CertificateError),
 }
@@ -132,39 +138,6 @@ pub fn parse_config(path: &Path, text: &str) -> Result<EtcdConfig, ConfigError> 
     })?;
     config.check().map_err(|source| ConfigError::In { path: path.to_owned(), source: Box::new(source) })?;
     Ok(config)
-}
-
-/// What is wrong with an endpoint.
-fn check_endpoint(endpoint: &str) -> Result<(), &'static str> {
-    let rest = endpoint.strip_prefix("https://").or_else(|| endpoint.strip_prefix("http://"));
-    if rest.is_none() && endpoint.contains("://") {
-        return Err("the scheme is http or https");
-    }
-    let host = rest.unwrap_or(endpoint).trim_end_matches('/');
-    if host.contains(['/', '?', '#', '@']) || host.contains(char::is_whitespace) {
-        return Err("nothing but a host and a port may stand in it");
-    }
-    let (host, port) = match host.strip_prefix('[').map(|rest| rest.split_once(']')) {
-        Some(Some((inner, tail))) => {
-            if inner.parse::<std::net::Ipv6Addr>().is_err() {
-                return Err("what stands in brackets is no IPv6 address");
-            }
-            (inner, tail.strip_prefix(':'))
-        }
-        Some(None) => return Err("a bracket is not closed"),
-        None if host.matches(':').count() > 1 => {
-            return Err("an IPv6 address needs brackets, as in http://[fd00::1]:2379");
-        }
-        None => host.split_once(':').map_or((host, None), |(host, port)| (host, Some(port))),
-    };
-    if host.is_empty() {
-        return Err("the host is missing");
-    }
-    match port.map(str::parse::<u16>) {
-        None => Err("the port is missing; etcd's is 2379"),
-        Some(Ok(1..)) => Ok(()),
-        Some(_) => Err("the port is a number from 1 to 65535"),
-    }
 }
 
 // === impl EtcdConfig ===
@@ -208,7 +181,7 @@ impl EtcdConfig {
     /// By the endpoints' scheme; endpoints without one use TLS where files are named.
     fn is_tls(&self) -> bool {
         let scheme = self.endpoints.iter().any(|e| e.starts_with("https://"));
-        let plain = self.endpoints.iter().any(|e| e.starts_with("http://"));
+        let plain = self.endpoints.iter().any(|e| e.starts_with("http://") || e.starts_with("unix:"));
         !self.insecure_transport && !plain && (scheme || self.ca().is_some() || self.cert_file.is_some())
     }
 
@@ -218,19 +191,6 @@ impl EtcdConfig {
     /// A file that cannot be used, by name, with what is wrong and how to mend it.
     pub fn check_certificates(&self, now: SystemTime) -> Result<(), ConfigError> {
         self.certificates(now).map(drop)
-    }
-
-    /// The certificate files' text.
-    pub(crate) fn tls(&self) -> Result<Option<TlsOptions>, ConfigError> {
-        let Some(files) = self.certificates(SystemTime::now())? else { return Ok(None) };
-        let mut tls = TlsOptions::new();
-        if let Some(ca) = files.ca {
-            tls = tls.ca_certificate(Certificate::from_pem(ca.text));
-        }
-        if let Some(pair) = files.pair {
-            tls = tls.identity(Identity::from_pem(pair.cert_text, pair.key_text));
-        }
-        Ok(Some(tls))
     }
 
     /// `None` without TLS.

@@ -1,12 +1,15 @@
 //! The backend that is an etcd.
 //!
-//! The connection balances over its endpoints and reconnects by itself; certificates are read when
-//! it is made. With `pin_cluster`, answers of another cluster than the first are refused: several
-//! independent etcds may stand behind one address.
+//! One connection to one of the endpoints; when it ends, or its server keeps failing, the next endpoint is asked. Who logs
+//! in with a password does so before the first request, and again when the token is no good any more. With `pin_cluster`,
+//! answers of another cluster than the first are refused: several independent etcds may stand behind one address.
 
 mod auth_status;
+mod connector;
 mod convert;
 mod handshake;
+mod services;
+mod stream;
 mod watch;
 
 use std::{
@@ -18,30 +21,19 @@ use std::{
 };
 
 use bytes::Bytes;
-use etcd_client::{
-    Client, ConnectOptions, KvClient, LeaseClient, MaintenanceClient, PutOptions, WatchClient, WatchOptions,
-};
+use etcd_client::{Client, PutOptions, WatchOptions};
 use parking_lot::Mutex;
 
 pub use auth_status::{AuthStatus, auth_status};
 
+use self::{connector::Connector, services::Services};
 use crate::{
     Backend, Cause, ConfigError, Error, EtcdConfig, Header, LeaseGrant, LeaseId, Operation, Pending, Range,
-    RangeResult, Revision, ServerStatus, Txn, TxnResult, WatchStream, core::pages::MAX_MESSAGE,
+    RangeResult, Revision, ServerStatus, Txn, TxnResult, WatchStream,
 };
 
-/// Keep-alive on the connection: a question after so long a silence, and how long its answer may take. Cilium's 15 s and
-/// 25 s leave a connection over a link that was cut for half a minute dead for as long again, because TCP backs off. More
-/// often than every 5 s etcd takes for an attack.
-const KEEP_ALIVE: (Duration, Duration) = (Duration::from_secs(6), Duration::from_secs(4));
-
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-
 pub struct Etcd {
-    kv: KvClient,
-    watch: WatchClient,
-    lease: LeaseClient,
-    maintenance: MaintenanceClient,
+    services: Services,
     cluster: ClusterPin,
     /// With TLS: how to find out why there is no connection, and what was found last.
     tls: Option<Arc<EtcdConfig>>,
@@ -72,45 +64,27 @@ pub enum ConnectError {
 /// A connection as the configuration says, for what no [`Backend`] does.
 ///
 /// # Errors
-/// When the configuration is not usable.
+/// When the configuration is not usable, or the store does not take the user.
 pub async fn client(config: &EtcdConfig) -> Result<Client, ConnectError> {
-    let mut options = ConnectOptions::new()
-        .with_keep_alive(
-            config.keep_alive_time.unwrap_or(KEEP_ALIVE.0),
-            config.keep_alive_timeout.unwrap_or(KEEP_ALIVE.1),
-        )
-        .with_connect_timeout(CONNECT_TIMEOUT)
-        .with_require_leader(true)
-        .with_auto_token_refresh(true);
-    if let Some((user, password)) = config.user()? {
-        options = options.with_user(user, password);
-    }
-    let tls = config.tls()?;
-    if let Some(tls) = tls {
-        options = options.with_tls(tls);
-    }
-    let mut endpoints = config.endpoints.clone();
-    rand::seq::SliceRandom::shuffle(endpoints.as_mut_slice(), &mut rand::rng());
-    Client::connect(&endpoints, Some(options))
-        .await
-        .map_err(|source| ConnectError::Setup { endpoints: endpoints.clone(), source })
+    let connector = Connector::new(config)?;
+    let failed = |source| ConnectError::Setup { endpoints: connector.endpoints(), source };
+    services::log_in(&connector, config.user()?).await.map_err(failed)
 }
 
 // === impl Etcd ===
 
 impl Etcd {
-    /// Sets up the connection. Without user and password it does not wait for a server: the first
-    /// request does.
-    pub async fn connect(config: &EtcdConfig, pin_cluster: bool) -> Result<Self, ConnectError> {
-        let client = client(config).await?;
-        let with_tls = config.tls()?.is_some();
+    /// Sets up the connection. It does not wait for a server: the first request does.
+    ///
+    /// # Errors
+    /// When the configuration is not usable.
+    pub fn connect(config: &EtcdConfig, pin_cluster: bool) -> Result<Self, ConnectError> {
+        let connector = Connector::new(config)?;
+        let tls = connector.is_tls().then(|| Arc::new(config.clone()));
         Ok(Self {
-            kv: client.kv_client().max_decoding_message_size(MAX_MESSAGE),
-            watch: client.watch_client().max_decoding_message_size(MAX_MESSAGE),
-            lease: client.lease_client(),
-            maintenance: client.maintenance_client(),
+            services: Services::new(connector, config.user()?),
             cluster: ClusterPin { id: AtomicU64::new(0), pin: pin_cluster },
-            tls: with_tls.then(|| Arc::new(config.clone())),
+            tls,
             fault: Mutex::new(None),
         })
     }
@@ -135,12 +109,15 @@ impl Etcd {
 
 impl Backend for Etcd {
     fn range(&self, range: Range) -> Pending<'_, RangeResult> {
-        let mut kv = self.kv.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::Range, &range.key, cause);
-            let mut answer = match kv.get(&range.key[..], Some(convert::get_options(&range))).await {
+            let asked = self.services.call(async |parts| {
+                let mut kv = parts.kv.clone();
+                kv.get(&range.key[..], Some(convert::get_options(&range))).await
+            });
+            let mut answer = match asked.await {
                 Ok(answer) => answer,
-                Err(error) => return Err(failed(self.explained(convert::cause(error)).await)),
+                Err(cause) => return Err(failed(self.explained(cause).await)),
             };
             let header = self.cluster.check(answer.header()).map_err(failed)?;
             let more = answer.more();
@@ -149,30 +126,30 @@ impl Backend for Etcd {
     }
 
     fn put(&self, key: Bytes, value: Bytes, lease: Option<LeaseId>) -> Pending<'_, Header> {
-        let mut kv = self.kv.clone();
         Box::pin(async move {
             let options = lease.map(|lease| PutOptions::new().with_lease(lease.0));
             let failed = |cause| Error::new(Operation::Put, &key, cause);
-            let answer = kv.put(&key[..], value, options).await.map_err(|e| failed(convert::cause(e)))?;
+            let asked = self.services.call(async |parts| parts.kv.clone().put(&key[..], value, options).await);
+            let answer = asked.await.map_err(failed)?;
             self.cluster.check(answer.header()).map_err(failed)
         })
     }
 
     fn delete(&self, key: Bytes) -> Pending<'_, (Header, i64)> {
-        let mut kv = self.kv.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::Delete, &key, cause);
-            let answer = kv.delete(&key[..], None).await.map_err(|e| failed(convert::cause(e)))?;
+            let asked = self.services.call(async |parts| parts.kv.clone().delete(&key[..], None).await);
+            let answer = asked.await.map_err(failed)?;
             Ok((self.cluster.check(answer.header()).map_err(failed)?, answer.deleted()))
         })
     }
 
     fn txn(&self, txn: Txn) -> Pending<'_, TxnResult> {
-        let mut kv = self.kv.clone();
         Box::pin(async move {
             let subject = txn.subject();
             let failed = |cause| Error::new(Operation::Txn, &subject, cause);
-            let answer = kv.txn(convert::txn(txn)).await.map_err(|e| failed(convert::cause(e)))?;
+            let asked = self.services.call(async |parts| parts.kv.clone().txn(convert::txn(txn)).await);
+            let answer = asked.await.map_err(failed)?;
             let header = self.cluster.check(answer.header()).map_err(failed)?;
             let results = answer.op_responses().into_iter().map(convert::op_result).collect();
             Ok(TxnResult { header, succeeded: answer.succeeded(), results })
@@ -180,36 +157,39 @@ impl Backend for Etcd {
     }
 
     fn watch(&self, range: Range, from: Revision) -> Pending<'_, Box<dyn WatchStream>> {
-        let mut client = self.watch.clone();
         Box::pin(async move {
             let mut options = WatchOptions::new().with_start_revision(from);
             if let Some(end) = &range.end {
                 options = options.with_range(&end[..]);
             }
-            let stream = client.watch(&range.key[..], Some(options)).await;
-            let stream = stream.map_err(|e| Error::new(Operation::Watch, &range.key, convert::cause(e)))?;
+            let asked = self.services.call(async |parts| {
+                let mut watch = parts.watch.clone();
+                watch.watch(&range.key[..], Some(options)).await
+            });
+            let stream = asked.await.map_err(|cause| Error::new(Operation::Watch, &range.key, cause))?;
             Ok(Box::new(watch::EtcdWatch::new(stream, range.key)) as Box<dyn WatchStream>)
         })
     }
 
     fn lease_grant(&self, ttl: Duration) -> Pending<'_, LeaseGrant> {
-        let mut client = self.lease.clone();
         Box::pin(async move {
             let secs = i64::try_from(ttl.as_secs()).unwrap_or(i64::MAX);
-            let answer = client.grant(secs, None).await;
-            let answer = answer.map_err(|e| Error::new(Operation::LeaseGrant, b"new", convert::cause(e)))?;
+            let asked = self.services.call(async |parts| parts.lease.clone().grant(secs, None).await);
+            let answer = asked.await.map_err(|cause| Error::new(Operation::LeaseGrant, b"new", cause))?;
             Ok(LeaseGrant { id: LeaseId(answer.id()), ttl: convert::secs(answer.ttl()) })
         })
     }
 
     fn lease_keep_alive(&self, lease: LeaseId) -> Pending<'_, Duration> {
-        let mut client = self.lease.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::LeaseKeepAlive, lease.to_string().as_bytes(), cause);
-            // Opening the stream sends one keep-alive, but hides its TTL; the second answer shows it.
-            let (mut keeper, mut answers) = client.keep_alive(lease.0).await.map_err(|e| failed(convert::cause(e)))?;
-            keeper.keep_alive().await.map_err(|e| failed(convert::cause(e)))?;
-            match answers.message().await.map_err(|e| failed(convert::cause(e)))? {
+            let asked = self.services.call(async |parts| {
+                // Opening the stream sends one keep-alive, but hides its TTL; the second answer shows it.
+                let (mut keeper, mut answers) = parts.lease.clone().keep_alive(lease.0).await?;
+                keeper.keep_alive().await?;
+                answers.message().await
+            });
+            match asked.await.map_err(failed)? {
                 Some(answer) if answer.ttl() > 0 => Ok(convert::secs(answer.ttl())),
                 Some(_) => Err(failed(Cause::LeaseNotFound)),
                 None => Err(failed(Cause::Unavailable("the stream ended".into()))),
@@ -217,31 +197,41 @@ impl Backend for Etcd {
         })
     }
 
+    fn lease_time_left(&self, lease: LeaseId) -> Pending<'_, Duration> {
+        Box::pin(async move {
+            let failed = |cause| Error::new(Operation::LeaseTimeLeft, lease.to_string().as_bytes(), cause);
+            let asked = self.services.call(async |parts| parts.lease.clone().time_to_live(lease.0, None).await);
+            match asked.await.map_err(failed)?.ttl() {
+                left if left > 0 => Ok(convert::secs(left)),
+                _ => Err(failed(Cause::LeaseNotFound)),
+            }
+        })
+    }
+
     fn lease_revoke(&self, lease: LeaseId) -> Pending<'_, Header> {
-        let mut client = self.lease.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::LeaseRevoke, lease.to_string().as_bytes(), cause);
-            let answer = client.revoke(lease.0).await.map_err(|e| failed(convert::cause(e)))?;
+            let asked = self.services.call(async |parts| parts.lease.clone().revoke(lease.0).await);
+            let answer = asked.await.map_err(failed)?;
             self.cluster.check(answer.header()).map_err(failed)
         })
     }
 
     fn compact(&self, revision: Revision) -> Pending<'_, ()> {
-        let mut kv = self.kv.clone();
         Box::pin(async move {
-            let answer = kv.compact(revision, None).await;
-            answer.map_err(|e| Error::new(Operation::Compact, revision.to_string().as_bytes(), convert::cause(e)))?;
-            Ok(())
+            let asked = self.services.call(async |parts| parts.kv.clone().compact(revision, None).await);
+            let failed = |cause| Error::new(Operation::Compact, revision.to_string().as_bytes(), cause);
+            asked.await.map(drop).map_err(failed)
         })
     }
 
     fn status(&self) -> Pending<'_, ServerStatus> {
-        let mut client = self.maintenance.clone();
         Box::pin(async move {
             let failed = |cause| Error::new(Operation::Status, b"store", cause);
-            let answer = match client.status().await {
+            let asked = self.services.call(async |parts| parts.maintenance.clone().status().await);
+            let answer = match asked.await {
                 Ok(answer) => answer,
-                Err(error) => return Err(failed(self.explained(convert::cause(error)).await)),
+                Err(cause) => return Err(failed(self.explained(cause).await)),
             };
             Ok(ServerStatus {
                 header: self.cluster.check(answer.header()).map_err(failed)?,

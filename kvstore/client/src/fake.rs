@@ -319,6 +319,16 @@ impl Backend for Fake {
         })
     }
 
+    fn lease_time_left(&self, lease: LeaseId) -> Pending<'_, Duration> {
+        Box::pin(async move {
+            self.request(Operation::LeaseTimeLeft, lease.to_string().as_bytes(), |state| {
+                let lease = state.leases.get(&lease).ok_or(Cause::LeaseNotFound)?;
+                Ok(lease.expires.saturating_sub(state.now))
+            })
+            .await
+        })
+    }
+
     fn lease_revoke(&self, lease: LeaseId) -> Pending<'_, Header> {
         Box::pin(async move {
             self.request(Operation::LeaseRevoke, lease.to_string().as_bytes(), |state| {

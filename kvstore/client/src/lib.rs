@@ -28,16 +28,18 @@ mod etcd;
 
 pub mod fake;
 mod leases;
+mod list;
 mod list_watch;
 mod locks;
 mod observe;
 mod options;
+mod quorum;
 mod types;
 
 pub use backend::{Backend, Pending, WatchStream};
 pub use certificates::CertificateError;
 pub use client::{Client, ClientOptions, ConnectionStatus};
-pub use config::{ConfigError, EtcdConfig, load_config, parse_config};
+pub use config::{Address, ConfigError, EtcdConfig, load_config, parse_config};
 pub use core::{
     backoff::Backoff,
     list_watch::{Effect, Event, ListWatch},
@@ -46,10 +48,12 @@ pub use core::{
 pub use error::{Cause, Error, Operation, chain};
 pub use etcd::{AuthStatus, ConnectError, Etcd, auth_status, client as etcd_client};
 pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
+pub use list::{Listed, list};
 pub use list_watch::{Follower, follow};
 pub use locks::{LockError, LockGuard, Locks};
 pub use observe::{Observed, Observer};
 pub use options::{ClientFiles, Options, OptionsError, duration, lease_ttl};
+pub use quorum::{Quorum, QuorumStatus};
 pub use types::{
     Compare, Header, KeyEvent, KeyValue, LeaseGrant, LeaseId, Op, OpResult, Range, RangeResult, Revision, ServerStatus,
     Txn, TxnResult, WatchBatch, prefix_end,

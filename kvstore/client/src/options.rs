@@ -17,6 +17,8 @@ pub struct Options {
     pub config: Option<PathBuf>,
     /// `etcd.qps`: requests a second; 20 unless stated, 0 for no limit.
     pub qps: Option<u32>,
+    /// `etcd.bootstrapQps`: requests a second until a process is ready; 0 or absent: no rate of its own.
+    pub bootstrap_qps: Option<u32>,
     /// `etcd.maxInflight`: requests at one time; as many as `qps` unless stated.
     pub max_inflight: Option<usize>,
     /// `etcd.keepaliveHeartbeat`: how often a silent connection is probed.
@@ -73,8 +75,7 @@ const KEYS: [&str; 8] = [
 impl Options {
     /// Reads the flag's text. The empty text is no option.
     ///
-    /// `etcd.limit` is checked and then left alone: pages are sized by bytes. So is
-    /// `etcd.bootstrapQps`: nothing here waits for a bootstrap, so one rate holds throughout.
+    /// `etcd.limit` is checked and then left alone: pages are sized by bytes.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
         let mut options = Self::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -89,6 +90,7 @@ impl Options {
                 "etcd.address" => options.address = Some(value.to_owned()),
                 "etcd.config" => options.config = Some(value.into()),
                 "etcd.qps" => options.qps = Some(number()?),
+                "etcd.bootstrapQps" => options.bootstrap_qps = Some(number()?),
                 "etcd.maxInflight" => options.max_inflight = Some(number()? as usize),
                 "etcd.keepaliveHeartbeat" => options.keep_alive_time = Some(time()?),
                 "etcd.keepaliveTimeout" => options.keep_alive_timeout = Some(time()?),
@@ -101,8 +103,13 @@ impl Options {
         Ok(options)
     }
 
-    /// How hard the store may be pressed; remote clusters inherit it.
+    /// How hard our own store may be pressed.
     pub fn client_options(&self) -> ClientOptions {
+        ClientOptions { bootstrap_qps: self.bootstrap_qps.unwrap_or_default(), ..self.remote_client_options() }
+    }
+
+    /// How hard those of remote clusters: the same, but without a rate for the bootstrap.
+    pub fn remote_client_options(&self) -> ClientOptions {
         let default = ClientOptions::default();
         ClientOptions {
             qps: self.qps.unwrap_or(default.qps),
@@ -158,7 +165,7 @@ impl Options {
     /// Sets up the connection to our own cluster's store; the server need not be there yet.
     pub async fn connect(&self) -> Result<Arc<Client>, OptionsError> {
         self.check()?;
-        let etcd = Etcd::connect(&self.etcd_config()?, false).await?;
+        let etcd = Etcd::connect(&self.etcd_config()?, false)?;
         Ok(Client::new(Arc::new(etcd), self.client_options()))
     }
 }
@@ -222,12 +229,14 @@ mod tests {
     #[test]
     fn ciliums_options_are_understood() {
         let options = Options::parse(
-            "etcd.address=127.0.0.1:2379,etcd.qps=100, etcd.limit=256,etcd.keepaliveHeartbeat=15s,etcd.maxInflight=10",
+            "etcd.address=127.0.0.1:2379,etcd.qps=100, etcd.limit=256,etcd.keepaliveHeartbeat=15s,etcd.maxInflight=10,\
+             etcd.bootstrapQps=10000",
         )
         .unwrap();
         assert_eq!(options.etcd_config().unwrap().endpoints, ["http://127.0.0.1:2379"]);
         let client = options.client_options();
-        assert_eq!((client.qps, client.max_inflight), (100, 10));
+        assert_eq!((client.qps, client.max_inflight, client.bootstrap_qps), (100, 10, 10_000));
+        assert_eq!(options.remote_client_options().bootstrap_qps, 0, "remote stores do not inherit it");
         assert_eq!(options.keep_alive_time, Some(Duration::from_secs(15)));
         assert_eq!(Options::parse("").unwrap(), Options::default());
     }

@@ -72,6 +72,7 @@ impl Bench {
             id: ClusterId::try_new(id).unwrap(),
             layout: ClusterIdLayout::Max255,
             lease_ttl: Duration::from_secs(900),
+            identity_gc: operator::Pace { interval: ROUND, ..operator::Pace::default() },
             manifests: Some(self.folder.path().to_owned()),
             identity: name.to_owned(),
         };
@@ -160,8 +161,8 @@ async fn keys_in_a_fake() {
 async fn keys_in_every_server() {
     for kind in server::kinds("keys_in_every_server") {
         let server = server::Server::start(kind).await;
-        let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).await.unwrap();
-        let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(2) };
+        let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).unwrap();
+        let options = ClientOptions { qps: 0, request_timeout: Duration::from_secs(2), ..ClientOptions::default() };
         story(&Bench::new(Client::new(Arc::new(etcd), options)).await).await;
     }
 }
@@ -229,5 +230,61 @@ async fn after_a_wipe_the_configuration_comes_last() {
     assert!(bench.get(CONFIG).await.is_none(), "the node is not back");
     bench.put("cilium/state/nodes/v1/east/n", r#"{"Name":"n","Cluster":"east","ClusterID":2}"#).await;
     bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    one.stop().await;
+}
+
+/// Between two collections; Cilium's quarter of an hour is long even on a paused clock.
+const ROUND: Duration = Duration::from_secs(20);
+
+const UNUSED: &str = "k8s:app=gone;k8s:io.cilium.k8s.policy.cluster=east;";
+
+/// Two rounds; whoever comes back in between keeps its number.
+#[tokio::test(start_paused = true)]
+async fn numbers_that_nobody_uses_are_collected_and_rest_before_they_are_given_again() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let id = |number: u32| format!("cilium/state/identities/v1/id/{number}");
+    for number in [131_080, 131_081, 131_082, 65_540] {
+        bench.put(&id(number), &format!("k8s:app=a{number};")).await;
+    }
+    bench.put("cilium/state/identities/v1/value/k8s:app=a131081;/192.0.2.1", "131081").await;
+    bench.put("cilium/state/identities/v1/value/k8s:app=cart;k8s:io.cilium.k8s.policy.cluster=east;k8s:io.kubernetes.pod.namespace=shop;/192.0.2.1", "131073").await;
+    bench.put(&id(131_083), UNUSED).await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    tokio::time::sleep(ROUND / 2).await;
+    // Somebody takes it up again: its key is put once more.
+    bench.put(&id(131_082), "k8s:app=a131082;").await;
+    assert!(bench.get(&id(131_083)).await.is_some(), "one round only marks");
+    tokio::time::sleep(ROUND * 3 / 4).await;
+    let there = async |number: u32| bench.get(&id(number)).await.is_some();
+    assert_eq!([there(131_080).await, there(131_083).await], [false, false], "unused for two rounds");
+    assert_eq!([there(131_081).await, there(131_082).await, there(131_073).await], [true, true, true]);
+    assert!(there(65_540).await, "another cluster's number is not ours to collect");
+    let rests = bench.get("causeway/v1/east/identity/freed/131083").await.expect("the number rests");
+    assert!(rests.lease.is_some());
+    // As long as a user's key may outlive its writer, and a while for its writer to put it again.
+    fake.advance(Duration::from_secs(1200));
+    assert!(bench.get("causeway/v1/east/identity/freed/131083").await.is_some());
+    fake.advance(Duration::from_secs(61));
+    assert!(bench.get("causeway/v1/east/identity/freed/131083").await.is_none());
+    one.stop().await;
+}
+
+/// Cilium's allocators take a lock; one that hangs with a lease that lives would stop all others for ever.
+#[tokio::test(start_paused = true)]
+async fn a_lock_that_is_never_given_back_is_removed() {
+    let bench = Bench::new(Arc::new(Fake::new())).await;
+    let path = format!("cilium/state/identities/v1/locks/{UNUSED}");
+    bench.put(&format!("{path}/7f"), "").await;
+    bench.put(&format!("{path}/80"), "").await;
+    bench.put("cilium/state/elsewhere/locks/7f", "").await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    assert!(bench.get(&format!("{path}/7f")).await.is_some());
+    tokio::time::sleep(Duration::from_secs(26)).await;
+    assert!(bench.get(&format!("{path}/7f")).await.is_none(), "seen twice as the oldest");
+    assert!(bench.get(&format!("{path}/80")).await.is_some(), "it was not first yet");
+    assert!(bench.get("cilium/state/elsewhere/locks/7f").await.is_some());
     one.stop().await;
 }

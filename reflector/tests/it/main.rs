@@ -133,8 +133,8 @@ async fn with(tasks: impl IntoIterator<Item = Task>, story: impl Future<Output =
 }
 
 async fn etcd(server: &server::Server) -> Arc<dyn Backend> {
-    let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).await.unwrap();
-    let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(2) };
+    let etcd = Etcd::connect(&EtcdConfig::insecure(server.endpoint()), false).unwrap();
+    let options = ClientOptions { qps: 0, request_timeout: Duration::from_secs(2), ..ClientOptions::default() };
     Client::new(Arc::new(etcd), options)
 }
 

@@ -138,6 +138,7 @@ fn an_identity_from_a_pod() {
         namespace_labels: &BTreeMap::new(),
         service_account: "sa-1",
         labels: &map(&[("empty", ""), ("app", "app-1"), ("pod-template-hash", "7d9")]),
+        filter: &model::LabelFilter::default(),
     };
     let labels: Labels = facts.identity_labels().unwrap();
     check("etcd-mode.txt", &identity::id_key(NumericIdentity::new(202426)), &identity::encode(&labels));

@@ -31,7 +31,7 @@ pub(super) async fn check(report: &mut Report, config: &EtcdConfig, endpoint: &s
     }
     let one = EtcdConfig { endpoints: vec![endpoint.to_owned()], ..config.clone() };
     let asked = within(timeout, async {
-        let etcd = Etcd::connect(&one, false).await.map_err(whole)?;
+        let etcd = Etcd::connect(&one, false).map_err(whole)?;
         etcd.status().await.map_err(|error| error.full())
     });
     match asked.await {

@@ -47,6 +47,6 @@ fn what_cannot_be_honoured_is_refused() {
 #[test]
 fn a_missing_certificate_is_named() {
     let config = parse("endpoints: [\"https://a:1\"]\ntrusted-ca-file: /nowhere/ca.crt").unwrap();
-    let error = crate::error::chain(&config.tls().unwrap_err());
+    let error = crate::error::chain(&config.check_certificates(SystemTime::now()).unwrap_err());
     assert!(error.starts_with("cannot read /nowhere/ca.crt: No such file"), "{error}");
 }

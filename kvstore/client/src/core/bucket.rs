@@ -18,6 +18,13 @@ impl Bucket {
         Self { per_sec: per_sec.into(), tokens: per_sec.into(), at: now }
     }
 
+    /// Another rate from now on; a debt stays, savings beyond a second's worth do not.
+    pub(crate) fn set_rate(&mut self, now: Instant, per_sec: u32) {
+        self.take(now);
+        self.per_sec = per_sec.into();
+        self.tokens = (self.tokens + 1.0).min(self.per_sec);
+    }
+
     /// Takes a token; the request may go out after the delay.
     pub(crate) fn take(&mut self, now: Instant) -> Duration {
         if self.per_sec == 0.0 {
@@ -41,6 +48,8 @@ mod tests {
         let delays: Vec<u128> = (0..13).map(|_| bucket.take(start).as_millis()).collect();
         assert_eq!(delays, [0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 100, 200, 300]);
         assert_eq!(bucket.take(start + Duration::from_millis(400)).as_millis(), 0);
+        bucket.set_rate(start, 1000);
+        assert!(bucket.take(start + Duration::from_millis(400)).as_millis() < 3, "a faster rate holds at once");
         assert_eq!(Bucket::new(start, 0).take(start), Duration::ZERO);
     }
 }

@@ -2,15 +2,10 @@
 
 use etcd_client::Error;
 use prost::Message;
-use tonic::{
-    Request, Status,
-    client::Grpc,
-    codegen::http::uri::PathAndQuery,
-    transport::{Channel, Endpoint},
-};
+use tonic::{Request, Status, client::Grpc, codegen::http::uri::PathAndQuery, transport::Channel};
 use tonic_prost::ProstCodec;
 
-use super::{CONNECT_TIMEOUT, ConnectError};
+use super::{ConnectError, connector::Connector};
 use crate::config::EtcdConfig;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,23 +46,8 @@ struct Answer {
 /// When none does, or it is not for this user to know.
 pub async fn auth_status(config: &EtcdConfig) -> Result<AuthStatus, ConnectError> {
     let failed = |source| ConnectError::Setup { endpoints: config.endpoints.clone(), source };
-    let tls = config.tls()?;
-    let user = config.user()?;
-    let mut last = Error::GRpcStatus(Status::unavailable("no endpoint is configured"));
-    for endpoint in &config.endpoints {
-        let asked = async {
-            let mut endpoint = Endpoint::from_shared(endpoint.clone())?.connect_timeout(CONNECT_TIMEOUT);
-            if let Some(tls) = tls.clone() {
-                endpoint = endpoint.tls_config(tls)?;
-            }
-            ask(endpoint.connect().await?, user.clone()).await.map_err(Error::GRpcStatus)
-        };
-        match asked.await {
-            Ok(status) => return Ok(status),
-            Err(error) => last = error,
-        }
-    }
-    Err(failed(last))
+    let channel = Connector::new(config)?.channel();
+    ask(channel, config.user()?).await.map_err(|status| failed(Error::GRpcStatus(status)))
 }
 
 async fn ask(channel: Channel, user: Option<(String, String)>) -> Result<AuthStatus, Status> {

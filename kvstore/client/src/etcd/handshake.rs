@@ -23,7 +23,7 @@ use rustls::{
 
 use certificates::{Pair, Shown, name_text, subject_and_issuer};
 
-use crate::EtcdConfig;
+use crate::{Address, EtcdConfig};
 
 const TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -38,8 +38,7 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
         // They were fine at the start, and are not any more.
         Err(error) => return Some(crate::chain(&error)),
     };
-    let authority = endpoint.strip_prefix("https://").unwrap_or(endpoint).trim_end_matches('/');
-    let host = authority.rsplit_once(':')?.0.trim_matches(['[', ']']);
+    let Address::Tcp { authority, host } = Address::of(endpoint) else { return None };
     let address = authority.to_socket_addrs().ok()?.next()?;
     let mut stream = TcpStream::connect_timeout(&address, TIMEOUT).ok()?;
     stream.set_read_timeout(Some(TIMEOUT)).and_then(|()| stream.set_write_timeout(Some(TIMEOUT))).ok()?;
@@ -53,13 +52,13 @@ fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
     let builder = builder.dangerous().with_custom_certificate_verifier(witness.clone());
     let mut tls = builder.with_client_cert_resolver(witness);
     tls.alpn_protocols = vec![b"h2".to_vec()];
-    let name = ServerName::try_from(host.to_owned()).ok()?;
+    let name = ServerName::try_from(host.clone()).ok()?;
     let mut connection = ClientConnection::new(Arc::new(tls), name).ok()?;
     let ended = talk(&mut connection, &mut stream).err();
     let shown = shown.lock();
     let ca_path = config.trusted_ca_file.clone().or_else(|| config.ca_file.clone()).unwrap_or_default();
     let ca = files.ca.as_ref().map(|ca| (ca_path.as_path(), ca.text.as_str()));
-    if let Some(fault) = shown.fault(host, ca) {
+    if let Some(fault) = shown.fault(&host, ca) {
         return Some(format!("{endpoint}: {fault}"));
     }
     let ended = ended?;

@@ -80,7 +80,7 @@ impl Server {
     }
 
     pub(crate) async fn client(&self) -> Arc<dyn Backend> {
-        Arc::new(Etcd::connect(&EtcdConfig::insecure(self.endpoint()), false).await.unwrap())
+        Arc::new(Etcd::connect(&EtcdConfig::insecure(self.endpoint()), false).unwrap())
     }
 
     /// Starts the process, if it does not run, and waits until it answers.
@@ -98,6 +98,11 @@ impl Server {
             }
             panic!("etcd did not come up; its log is {}", self.directory.path().join("log").display());
         }
+    }
+
+    /// Starts it and asks it nothing: it may want to know who asks.
+    pub(crate) fn run_unasked(&mut self) {
+        self.spawn();
     }
 
     fn spawn(&mut self) {

@@ -37,7 +37,7 @@ async fn until(follower: &mut Follower, end: impl Fn(&Event) -> bool) -> Vec<Str
 
 /// Limits requests in time, as every user of a store does: a killed server answers nothing.
 async fn client(server: &Server) -> Arc<dyn Backend> {
-    let options = ClientOptions { qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(1) };
+    let options = ClientOptions { qps: 0, request_timeout: Duration::from_secs(1), ..ClientOptions::default() };
     Client::new(server.client().await, options)
 }
 
@@ -139,18 +139,25 @@ async fn a_pinned_client_refuses_another_cluster() {
     if !available("a_pinned_client_refuses_another_cluster") {
         return;
     }
-    let (one, two) = (Server::start(Kind::Etcd).await, Server::start(Kind::Etcd).await);
+    let (mut one, mut two) = (Server::start(Kind::Etcd).await, Server::start(Kind::Etcd).await);
     let config = EtcdConfig { endpoints: vec![one.endpoint(), two.endpoint()], ..EtcdConfig::default() };
-    let store = Etcd::connect(&config, true).await.unwrap();
-    let mut refused = 0;
-    for _ in 0..50 {
-        match store.range(Range::key("a")).await {
-            Ok(_) => {}
-            Err(error) => {
-                assert!(matches!(error.cause, Cause::ClusterChanged { .. }), "{error:?}");
-                refused += 1;
-            }
-        }
+    let store = Etcd::connect(&config, true).unwrap();
+    let first = store.range(Range::key("a")).await.unwrap().header.cluster_id;
+    let of_one = one.client().await.range(Range::key("a")).await.unwrap().header.cluster_id;
+    if first == of_one {
+        one.kill()
+    } else {
+        two.kill()
     }
-    assert!(refused > 0, "requests went to one server only");
+    let refused = async {
+        loop {
+            match store.range(Range::key("a")).await {
+                Ok(answer) => assert_eq!(answer.header.cluster_id, first, "the other cluster's answer"),
+                Err(error) if matches!(error.cause, Cause::ClusterChanged { .. }) => return,
+                Err(error) => assert!(matches!(error.cause, Cause::Unavailable(_)), "{error:?}"),
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), refused).await.expect("the other server is asked");
 }

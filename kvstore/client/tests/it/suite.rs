@@ -188,11 +188,14 @@ async fn leases(store: &Store) {
     (store.pass)(grant.ttl * 2).await;
     assert_eq!(next(&mut stream).await, ["-s5/a"], "keys end with their lease");
     assert_eq!(backend.lease_keep_alive(grant.id).await.unwrap_err().cause, Cause::LeaseNotFound);
+    assert_eq!(backend.lease_time_left(grant.id).await.unwrap_err().cause, Cause::LeaseNotFound);
     let error = backend.put(b("s5/a"), b("1"), Some(grant.id)).await.unwrap_err();
     assert_eq!((error.cause, error.key.as_str()), (Cause::LeaseNotFound, "s5/a"));
     assert_eq!(backend.lease_revoke(grant.id).await.unwrap_err().cause, Cause::LeaseNotFound);
     // A put without lease takes the key off its lease.
     let grant = backend.lease_grant(Duration::from_secs(60)).await.unwrap();
+    let left = backend.lease_time_left(grant.id).await.unwrap();
+    assert!(left > Duration::from_secs(50) && left <= Duration::from_secs(60), "{left:?}");
     backend.put(b("s5/b"), b("1"), Some(grant.id)).await.unwrap();
     backend.put(b("s5/c"), b("1"), Some(grant.id)).await.unwrap();
     backend.put(b("s5/b"), b("1"), None).await.unwrap();
