@@ -42,6 +42,9 @@ pub struct Args {
     /// Identities that are collected within --identity-gc-rate-interval at most
     #[arg(long, default_value_t = 2500, value_parser = clap::value_parser!(u32).range(1..))]
     pub identity_gc_rate_limit: u32,
+    /// How often nodes are looked for that no lease ends, and that are dead; 0 for never
+    #[arg(long, default_value = "5m", value_parser = time_or_never)]
+    pub nodes_gc_interval: Duration,
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
@@ -73,6 +76,10 @@ impl Args {
 fn time(text: &str) -> Result<Duration, String> {
     let time = kvstore::duration(text).ok_or_else(|| format!("{text:?} is not a duration such as 15m or 90s"))?;
     if time < Duration::from_secs(1) { Err(format!("{text} is shorter than 1s")) } else { Ok(time) }
+}
+
+fn time_or_never(text: &str) -> Result<Duration, String> {
+    if text == "0" { Ok(Duration::ZERO) } else { time(text) }
 }
 
 #[cfg(test)]

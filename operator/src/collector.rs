@@ -126,10 +126,12 @@ impl Collector {
         self.store = found.header;
         self.stats = Stats::default();
         let before = std::mem::take(&mut self.marked);
+        // That nobody uses any number is what a loss of every lease looks like: their owners will put them again.
+        let nobody = found.used.is_empty();
         self.queue.clear();
         for master in found.masters.into_iter().filter(|master| self.range.contains(&master.number.get())) {
             self.stats.alive += 1;
-            if found.used.contains(&master.labels) {
+            if nobody || found.used.contains(&master.labels) {
                 continue;
             }
             if before.get(&master.number) == Some(&master) {

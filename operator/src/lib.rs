@@ -5,6 +5,7 @@
 //!                                                  ├── cluster-config   enforced by meaning          no lease
 //!                                                  ├── identities       unused numbers are collected
 //!                                                  ├── locks            stuck ones are removed
+//!                                                  ├── nodes            those that no lease ends, when dead
 //!   services + backends ──exports──────────────────┴── global services  with prune by the leader     no lease
 //! ```
 //! Every candidate follows its cluster's state and computes what it would write; only the leader writes. Who loses the
@@ -18,6 +19,7 @@ mod cluster_config;
 mod collector;
 mod heartbeat;
 mod leader;
+mod node_gc;
 mod process;
 mod services;
 mod sweeper;

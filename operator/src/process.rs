@@ -18,7 +18,7 @@ use tokio::sync::watch;
 use wire::cluster_config::ClusterConfig;
 
 use crate::leader::Election;
-use crate::{Args, Pace, cluster_config, collector, heartbeat, services, sweeper};
+use crate::{Args, Pace, cluster_config, collector, heartbeat, node_gc, services, sweeper};
 
 /// How long tasks may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -36,6 +36,8 @@ pub struct Config {
     pub lease_ttl: Duration,
     /// How identities that nobody uses are collected.
     pub identity_gc: Pace,
+    /// How often nodes that no lease ends are looked for; 0: never.
+    pub nodes_gc_interval: Duration,
     /// Kubernetes objects.
     pub manifests: Option<PathBuf>,
     /// Tells candidates apart in the log.
@@ -63,6 +65,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         layout,
         lease_ttl: args.kvstore_lease_ttl,
         identity_gc,
+        nodes_gc_interval: args.nodes_gc_interval,
         manifests: args.k8s_manifests,
         identity: format!("{}-{}", host.trim(), std::process::id()),
     };
@@ -224,6 +227,7 @@ pub fn start(
             let beat = heartbeat::run(Arc::clone(&leases));
             let collect = collector::run(collected.clone());
             let sweep = sweeper::run(Arc::clone(&swept));
+            let nodes = node_gc::run(Arc::clone(&swept), collected.cluster.clone(), config.nodes_gc_interval);
             async move {
                 tokio::select! {
                     () = keys => {}
@@ -231,6 +235,7 @@ pub fn start(
                     () = beat => {}
                     () = collect => {}
                     () = sweep => {}
+                    () = nodes => {}
                 }
             }
         }),

@@ -70,7 +70,7 @@ mod tests {
             left: left.map(Duration::from_secs),
         };
         let own = registration("us", "192.0.2.1");
-        let refused = judge(&"n1".parse().unwrap(), &own, &[holder.clone()], false);
+        let refused = judge(&"n1".parse().unwrap(), &own, std::slice::from_ref(&holder), false);
         match (refused, expected) {
             (None, None) => {}
             (Some(refused), Some(expected)) => assert!(refused.contains(expected), "{refused}"),

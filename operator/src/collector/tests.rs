@@ -8,7 +8,8 @@ fn unused(number: u32, labels: &str, mod_revision: i64) -> Unused {
 
 fn found(revision: i64, masters: &[Unused], used: &[&str]) -> Option<Found> {
     let header = Header { cluster_id: 1, revision };
-    Some(Found { header, masters: masters.to_vec(), used: used.iter().map(|labels| (*labels).to_owned()).collect() })
+    let used = used.iter().chain(&["k8s:somebody=;"]).map(|labels| (*labels).to_owned()).collect();
+    Some(Found { header, masters: masters.to_vec(), used })
 }
 
 struct Bench {
@@ -64,6 +65,18 @@ fn what_is_not_ours_to_give_is_not_ours_to_take() {
     assert_eq!(bench.core.stats().alive, 0);
 }
 
+#[test]
+fn that_nobody_uses_any_number_proves_nothing() {
+    let mut bench = Bench::new(Pace::default());
+    let all = [unused(131_073, "k8s:a=;", 5)];
+    for revision in 10..14 {
+        let nobody = found(revision, &all, &[]).map(|found| Found { used: BTreeSet::new(), ..found });
+        assert_eq!(bench.round(nobody), [] as [u32; 0]);
+    }
+    assert_eq!(bench.round(found(14, &all, &[])), [] as [u32; 0], "nothing was marked");
+    assert_eq!(bench.round(found(15, &all, &[])), [131_073]);
+}
+
 /// A wiped store that was refilled shows numbers with the revisions that another store gave them.
 #[test]
 fn marks_of_another_store_do_not_count() {
@@ -71,10 +84,10 @@ fn marks_of_another_store_do_not_count() {
     let all = [unused(131_073, "k8s:a=;", 5)];
     assert_eq!(bench.round(found(100, &all, &[])), [] as [u32; 0]);
     assert_eq!(bench.round(found(50, &all, &[])), [] as [u32; 0], "the store went back");
-    let other = Found { header: Header { cluster_id: 2, revision: 60 }, masters: all.to_vec(), ..Found::default() };
-    assert_eq!(bench.round(Some(other)), [] as [u32; 0], "the store is another one");
-    let same = Found { header: Header { cluster_id: 2, revision: 61 }, masters: all.to_vec(), ..Found::default() };
-    assert_eq!(bench.round(Some(same)), [131_073]);
+    let other =
+        |revision| found(revision, &all, &[]).map(|f| Found { header: Header { cluster_id: 2, revision }, ..f });
+    assert_eq!(bench.round(other(60)), [] as [u32; 0], "the store is another one");
+    assert_eq!(bench.round(other(61)), [131_073]);
 }
 
 #[test]

@@ -73,6 +73,7 @@ impl Bench {
             layout: ClusterIdLayout::Max255,
             lease_ttl: Duration::from_secs(900),
             identity_gc: operator::Pace { interval: ROUND, ..operator::Pace::default() },
+            nodes_gc_interval: ROUND,
             manifests: Some(self.folder.path().to_owned()),
             identity: name.to_owned(),
         };
@@ -287,4 +288,67 @@ async fn a_lock_that_is_never_given_back_is_removed() {
     assert!(bench.get(&format!("{path}/80")).await.is_some(), "it was not first yet");
     assert!(bench.get("cilium/state/elsewhere/locks/7f").await.is_some());
     one.stop().await;
+}
+
+/// Of nodes that an operator of Cilium 1.17 wrote, only the dead go.
+#[tokio::test(start_paused = true)]
+async fn a_node_that_no_lease_ends_goes_when_nothing_of_it_lives() {
+    let bench = Bench::new(Arc::new(Fake::new())).await;
+    let node = |name: &str, ip: &str| {
+        let addresses = format!(r#"[{{"Type":"InternalIP","IP":"{ip}"}}]"#);
+        format!(r#"{{"Name":"{name}","Cluster":"east","ClusterID":2,"IPAddresses":{addresses}}}"#)
+    };
+    let key = |name: &str| format!("cilium/state/nodes/v1/east/{name}");
+    bench.put(&key("dead"), &node("dead", "192.0.2.99")).await;
+    bench.put(&key("hosts-pods"), &node("hosts-pods", "192.0.2.1")).await;
+    bench.put(&key("uses-labels"), &node("uses-labels", "192.0.2.96")).await;
+    bench.put("cilium/state/identities/v1/value/k8s:a=;/192.0.2.96", "131100").await;
+    bench.put("cilium/state/nodes/v1/west/other", &node("other", "192.0.2.97")).await;
+    let lease = bench.store.lease_grant(ROUND * 100).await.unwrap().id;
+    let leased = (key("leased").into(), node("leased", "192.0.2.98").into());
+    bench.store.put(leased.0, leased.1, Some(lease)).await.unwrap();
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    tokio::time::sleep(ROUND * 3 / 2).await;
+    assert!(bench.get(&key("dead")).await.is_some(), "one round only marks");
+    tokio::time::sleep(ROUND * 2).await;
+    assert!(bench.get(&key("dead")).await.is_none());
+    for kept in ["hosts-pods", "uses-labels", "leased"] {
+        assert!(bench.get(&key(kept)).await.is_some(), "{kept}");
+    }
+    assert!(bench.get("cilium/state/nodes/v1/west/other").await.is_some(), "another cluster's");
+    one.stop().await;
+}
+
+/// Agents keep their leases; what an operator wrote has none.
+#[tokio::test(start_paused = true)]
+async fn a_day_without_an_operator_loses_nothing_and_its_successor_takes_nothing() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let lease = bench.store.lease_grant(Duration::from_secs(10 * 86_400)).await.unwrap().id;
+    let labels = "k8s:app=cart;k8s:io.cilium.k8s.policy.cluster=east;k8s:io.kubernetes.pod.namespace=shop;";
+    let user = format!("cilium/state/identities/v1/value/{labels}/192.0.2.1");
+    bench.store.put(user.into(), "131073".into(), Some(lease)).await.unwrap();
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    bench.holds(SERVICE, &service(ONE)).await;
+    let stale = "cilium/state/services/v1/east/shop/stale";
+    bench.until("what is stale already goes", async || bench.get(stale).await.is_none()).await;
+    let shared = async || {
+        let mut kvs = bench.store.range(Range::prefix("cilium/")).await.unwrap().kvs;
+        kvs.retain(|kv| kv.key != b"cilium/.heartbeat"[..]);
+        kvs
+    };
+    let before = shared().await;
+    one.stop().await;
+    for _ in 0..24 {
+        fake.advance(Duration::from_secs(3600));
+    }
+    assert!(bench.get("cilium/.heartbeat").await.is_none(), "the heart stands still, and nothing else is missed");
+    assert_eq!(shared().await, before);
+    let two = bench.operator("two", 2);
+    bench.until("it beats", async || bench.get("cilium/.heartbeat").await.is_some()).await;
+    tokio::time::sleep(ROUND * 40).await;
+    assert_eq!(shared().await, before, "not a byte and not a revision has changed");
+    two.stop().await;
 }
