@@ -15,6 +15,7 @@ mod arrivals;
 mod assemble;
 mod database;
 mod exports;
+pub mod fleet;
 mod history;
 mod logic;
 mod metrics;

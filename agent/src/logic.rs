@@ -54,8 +54,12 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         identities: tables.identities.read.clone(),
         progress: tables.progress.read.clone(),
         ipcache: tables.ipcache.write.clone(),
-        own: (own.cluster.clone(), own.name.clone()),
-        own_ips: own.addresses.iter().map(|address| address.ip).collect(),
+        own: ipcache::Own {
+            cluster: own.cluster.clone(),
+            name: own.name.clone(),
+            ips: own.addresses.iter().map(|address| address.ip).collect(),
+            dual_stack: own.ipv4_alloc_cidr.is_some() && own.ipv6_alloc_cidr.is_some(),
+        },
     };
     tasks.spawn("ipcache", ipcache::run(claims));
 }

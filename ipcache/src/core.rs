@@ -296,17 +296,27 @@ mod tests {
         ];
         node.ipv4_alloc_cidr = Some(prefix("10.0.2.0/24"));
         node.ipv4_health_ip = "10.0.2.9".parse().ok();
-        let name = |name: &str| (cluster("east"), model::NodeName::try_new(name).unwrap());
+        let own = |name: &str, dual_stack| crate::Own {
+            cluster: cluster("east"),
+            name: model::NodeName::try_new(name).unwrap(),
+            ips: Vec::new(),
+            dual_stack,
+        };
+        let claims = |name: &str, dual_stack| crate::node_claims(&node, &own(name, dual_stack));
         let mut bench = Bench::new();
-        bench.core.handle_node(Vec::new(), crate::node_claims(&node, &name("a")));
-        let other = "+10.0.2.0/24=2@192.0.2.2 +10.0.2.1=6@192.0.2.2 +10.0.2.9=4@192.0.2.2 +192.0.2.2=6";
+        bench.core.handle_node(Vec::new(), claims("a", true));
+        let other = "+10.0.2.0/24=9@192.0.2.2 +10.0.2.1=6@192.0.2.2 +10.0.2.9=4@192.0.2.2 +192.0.2.2=6";
         let sorted = |text: String| {
             let mut words: Vec<_> = text.split(' ').map(str::to_owned).collect();
             words.sort();
             words.join(" ")
         };
         assert_eq!(sorted(bench.resolve()), other);
-        bench.core.handle_node(crate::node_claims(&node, &name("a")), crate::node_claims(&node, &name("b")));
+        // One world where there is one family.
+        bench.core.handle_node(claims("a", true), claims("a", false));
+        let single = other.replace("/24=9", "/24=2");
+        assert_eq!(sorted(bench.resolve()), single);
+        bench.core.handle_node(claims("a", false), claims("b", true));
         assert_eq!(sorted(bench.resolve()), "+10.0.2.1=1 +10.0.2.9=4 +192.0.2.2=1 -10.0.2.0/24");
     }
 }

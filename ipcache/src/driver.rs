@@ -1,13 +1,11 @@
 //! The task that runs the [`Core`] over the tables.
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 
-use model::{ClusterName, NodeName};
 use statedb::{Change, Initializer, Reader, Writer};
 use tables::{Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
 
-use crate::{Core, RowOp, node_claims};
+use crate::{Core, Own, RowOp, node_claims};
 
 /// The tables that the merge reads and writes.
 pub struct Inputs {
@@ -24,9 +22,7 @@ pub struct Inputs {
     /// The outcome.
     pub ipcache: Writer<IpcacheRow>,
     /// The node we run on.
-    pub own: (ClusterName, NodeName),
-    /// Its addresses.
-    pub own_ips: Vec<IpAddr>,
+    pub own: Own,
 }
 
 /// Runs until the future is dropped. The table's source is announced at once: who waits for a complete table must not
@@ -37,7 +33,7 @@ pub fn run(tables: Inputs) -> impl Future<Output = ()> + Send + 'static {
 }
 
 async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
-    let mut core = Core::new(tables.own_ips.clone());
+    let mut core = Core::new(tables.own.ips.clone());
     let mut endpoints = tables.endpoints.changes();
     let mut nodes = tables.nodes.changes();
     let mut ips = tables.ips.changes();
@@ -52,7 +48,7 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
         for change in endpoints.drain() {
             let row = change.row();
             let now = matches!(change, Change::Upsert(_)).then_some(&**row);
-            core.handle_endpoint(row.id, now, &tables.own.0);
+            core.handle_endpoint(row.id, now, &tables.own.cluster);
         }
         let (changed, all_nodes) = nodes.drain_with_snapshot();
         for change in changed {

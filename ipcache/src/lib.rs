@@ -16,4 +16,4 @@ mod node_claims;
 
 pub use self::core::{Claim, Core, RowOp};
 pub use driver::{Inputs, run};
-pub use node_claims::node_claims;
+pub use node_claims::{Own, node_claims};

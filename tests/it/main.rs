@@ -7,6 +7,7 @@ mod commands;
 mod explains;
 mod hostile;
 mod input;
+mod interop;
 mod kubernetes;
 mod kvstore;
 mod kvstoremesh;

@@ -1,10 +1,14 @@
 //! `cargo xtask interop`: the store beside etcd: the differential test, stock clients against both, a Kubernetes API server
-//! on both, Cilium's kvstoremesh over TLS on ours.
+//! on both. And Cilium beside us, in one store of either kind: what it writes we read, what we write it reads, its
+//! kvstoremesh of three releases mirrors us.
 
 use anyhow::{Result, bail};
 
 use crate::peers::{self, Peers};
-use crate::repo;
+use crate::{repo, setup, test};
+
+/// The tests of the whole that need slow peers, or are short without them.
+const TESTS: [&str; 3] = ["kubernetes", "kvstoremesh", "interop::"];
 
 /// How much is compared.
 #[derive(clap::Args)]
@@ -15,7 +19,7 @@ pub(crate) struct Args {
     /// The seed of an earlier run; chosen and printed otherwise
     #[arg(long)]
     seed: Option<u64>,
-    /// Only the tests whose name contains this
+    /// Only tests whose name contains this
     filter: Option<String>,
 }
 
@@ -31,8 +35,15 @@ pub(crate) fn run(args: &Args) -> Result<()> {
         command.env("CAUSEWAY_DIFF_SEED", seed.to_string());
     }
     repo::run(&mut command)?;
-    repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--bin", "causeway", "--package", "cli"]))?;
-    let mut command = repo::cargo();
-    command.args(["test", "--quiet", "--locked", "--package", "tests", "--test", "it"]);
-    repo::run(command.args(["--", "--show-output", "kubernetes", "kvstoremesh"]))
+    setup::run()?;
+    repo::build_binaries()?;
+    // Fifty nodes of ours without a kernel.
+    repo::run(repo::cargo().args(["build", "--quiet", "--locked", "--package", "agent", "--example", "fleet"]))?;
+    let mut command = test::sandboxed(&repo::cargo());
+    command.args(["test", "--quiet", "--locked", "--package", "tests", "--test", "it", "--", "--show-output"]);
+    match &args.filter {
+        Some(filter) => command.arg(filter),
+        None => command.args(TESTS),
+    };
+    repo::run(command.env("CAUSEWAY_INTEROP", "1"))
 }

@@ -34,12 +34,22 @@ const PEERS: [Peer; 6] = [
 ];
 
 /// What takes too long to build for every test run.
-const SLOW: [Peer; 3] = [
+const SLOW: [Peer; 5] = [
     Peer { name: "kube-apiserver", module: "kube-apiserver", package: "./server" },
     Peer { name: "kube-client", module: "kube-apiserver", package: "./client" },
     Peer {
         name: "clustermesh-apiserver",
         module: "cilium-apiserver",
+        package: "github.com/cilium/cilium/clustermesh-apiserver",
+    },
+    Peer {
+        name: "clustermesh-apiserver-1.19",
+        module: "cilium-apiserver-1.19",
+        package: "github.com/cilium/cilium/clustermesh-apiserver",
+    },
+    Peer {
+        name: "clustermesh-apiserver-1.18",
+        module: "cilium-apiserver-1.18",
         package: "github.com/cilium/cilium/clustermesh-apiserver",
     },
 ];

@@ -130,7 +130,7 @@ wait $!
 
 /// The command with mounts and processes of its own: whatever ends the tests, the kernel takes their namespaces, pins and
 /// processes away with them.
-fn sandboxed(command: &Command) -> Command {
+pub(crate) fn sandboxed(command: &Command) -> Command {
     let mut sandboxed = Command::new("unshare");
     sandboxed.args(["--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "--propagation", "private", "--"]);
     sandboxed.args(["sh", "-c", SANDBOX, "sh"]).arg(command.get_program()).args(command.get_args());

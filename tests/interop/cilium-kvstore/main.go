@@ -1,6 +1,5 @@
-// Cilium's own kvstore client against one server: what its agents do to their store.
-//
-// Each check has a twin: what must be refused, or must not be there.
+// Cilium's own packages as peers. Without a word in front of the flags: its kvstore client against one server, what its
+// agents do to their store; each check has a twin, what must be refused, or must not be there.
 package main
 
 import (
@@ -46,6 +45,10 @@ func (s *shop) end(format string, args ...any) {
 }
 
 func main() {
+	if len(os.Args) > 1 && os.Args[1][0] != '-' {
+		act(os.Args[1], os.Args[2:])
+		return
+	}
 	endpoint := flag.String("endpoint", "", "URL of the server")
 	try := flag.String("try-lock", "", "only try to take this lock, for half a second")
 	flag.Parse()
