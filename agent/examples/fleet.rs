@@ -84,7 +84,11 @@ impl Fleet {
             name: Arc::clone(&name),
             labels,
             service_account: format!("sa-{}", app % 7).into(),
-            named_ports: if app % 2 == 0 { vec![port("http", 8080), port("metrics", 9090)] } else { Vec::new() },
+            named_ports: if app.is_multiple_of(2) {
+                vec![port("http", 8080), port("metrics", 9090)]
+            } else {
+                Vec::new()
+            },
         };
         let request = endpoint::CreateRequest {
             container_id: format!("{node}-{pod}").into(),

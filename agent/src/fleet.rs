@@ -27,7 +27,7 @@ pub async fn join(tasks: &Tasks, args: &Args, pods: Vec<(Pod, CreateRequest)>) -
     let own = node::own(args)?;
     let tables = Tables::new(&Database::default());
     tables.nodes.write.upsert(NodeRow { node: Arc::new(own.clone()) });
-    for identity in exports::reserved_identities(&args.cluster_name) {
+    for identity in exports::reserved_identities(&args.cluster_name, &args.fixed_identity_mapping) {
         tables.identities.write.upsert(identity);
     }
     let folder = args.state_dir.join("endpoints");
