@@ -1,6 +1,7 @@
-//! Many nodes of one cluster in one process: `fleet --nodes 50 --pods 5` and the agent's flags.
+//! Many nodes of one cluster in one process: `fleet --nodes 50 --pods 5` and the agent's flags. With `--churn` pods come
+//! and go for ever, at most `--pods` a node at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::{Ipv4Addr, Ipv6Addr};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -24,6 +25,12 @@ struct Fleet {
     /// How many pods each has
     #[arg(long)]
     pods: u8,
+    /// Pods come and go, each with one of so many label sets
+    #[arg(long)]
+    churn: Option<u16>,
+    /// The number of the first node
+    #[arg(long, default_value_t = 1)]
+    first: u8,
     /// Where their files lie
     #[arg(long)]
     dir: PathBuf,
@@ -33,15 +40,31 @@ struct Fleet {
 
 #[tokio::main]
 async fn main() -> Result<ExitCode> {
-    let fleet = Fleet::parse();
+    let fleet = Arc::new(Fleet::parse());
     runtime::init_logging(&fleet.agent.log, &[]).map_err(anyhow::Error::msg)?;
     let tasks = Tasks::default();
     let mut joining = JoinSet::new();
-    for number in 1..=fleet.nodes {
-        let args = fleet.node(number)?;
-        let pods = (0..fleet.pods).map(|pod| fleet.pod(number, pod)).collect();
-        let tasks = tasks.clone();
-        joining.spawn(async move { agent::fleet::join(&tasks, &args, pods).await });
+    for number in (fleet.first..).take(fleet.nodes.into()) {
+        let (fleet, tasks, args) = (Arc::clone(&fleet), tasks.clone(), fleet.node(number)?);
+        joining.spawn(async move {
+            let member = agent::fleet::join(&tasks, &args).await?;
+            match fleet.churn {
+                Some(sets) => tasks.spawn("churn", async move { fleet.churn(member, number, sets).await }),
+                None => {
+                    for pod in 0..fleet.pods {
+                        let app = (u16::from(number - 1) * u16::from(fleet.pods) + u16::from(pod)) % APPS + 1;
+                        let (object, request) = fleet.pod(number, pod, app);
+                        member.add_surely(object, request).await;
+                    }
+                    // Its pods are there as long as the manager of its endpoints.
+                    tasks.spawn("pods", async move {
+                        std::future::pending::<()>().await;
+                        drop(member);
+                    });
+                }
+            }
+            anyhow::Ok(())
+        });
     }
     while let Some(joined) = joining.join_next().await {
         joined.context("a node's task died")??;
@@ -70,9 +93,24 @@ impl Fleet {
         Ok(args)
     }
 
-    fn pod(&self, node: u8, pod: u8) -> (Pod, endpoint::CreateRequest) {
+    async fn churn(&self, member: agent::fleet::Member, node: u8, sets: u16) {
+        let mut there = VecDeque::new();
+        for pod in (0..=200).cycle() {
+            if there.len() >= usize::from(self.pods)
+                && let Some((object, id)) = there.pop_front()
+            {
+                member.remove(&object, id).await;
+            }
+            let (object, request) = self.pod(node, pod, rand::random_range(1..=sets));
+            // One that is refused, or not answered, is left out.
+            if let Ok(id) = member.add(object.clone(), request).await {
+                there.push_back((object, id));
+            }
+        }
+    }
+
+    fn pod(&self, node: u8, pod: u8, app: u16) -> (Pod, endpoint::CreateRequest) {
         let id = self.agent.cluster_id.get() as u8;
-        let app = (u16::from(node - 1) * u16::from(self.pods) + u16::from(pod)) % APPS + 1;
         let (namespace, name): (Arc<str>, Arc<str>) = ("demo".into(), format!("pod-{node}-{pod}").into());
         let mut labels = BTreeMap::from([("app".to_owned(), format!("app-{app}"))]);
         if app % 10 == 9 {

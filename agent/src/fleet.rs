@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Result;
-use endpoint::CreateRequest;
+use endpoint::{CreateError, CreateRequest};
+use model::EndpointId;
 use prometheus::Registry;
 use runtime::Tasks;
-use statedb::{Change, Database, Reader, Writer};
+use statedb::{Change, Database, Reader, Row, Writer};
 use tables::{Endpoint, Namespace, NodeRow, Pod, Realized};
 
 use crate::database::Tables;
@@ -17,12 +18,18 @@ use crate::{Args, exports, logic, node, preflight, store};
 /// Between two attempts to create a pod.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Publishes a node and these pods; they are kept until `tasks` stops.
+/// A published node.
+pub struct Member {
+    tables: Tables,
+    endpoints: endpoint::Manager,
+}
+
+/// Publishes a node; it is kept until `tasks` stops.
 ///
 /// # Errors
 ///
 /// When the options are none of a node.
-pub async fn join(tasks: &Tasks, args: &Args, pods: Vec<(Pod, CreateRequest)>) -> Result<()> {
+pub async fn join(tasks: &Tasks, args: &Args) -> Result<Member> {
     let layout = preflight::layout(args)?;
     let own = node::own(args)?;
     let tables = Tables::new(&Database::default());
@@ -34,17 +41,34 @@ pub async fn join(tasks: &Tasks, args: &Args, pods: Vec<(Pod, CreateRequest)>) -
     let endpoints = logic::endpoints(tasks, args, &tables, folder, Vec::new());
     store::start(tasks, args, layout, &own, &tables, &Registry::new()).await?;
     tasks.spawn("kernel", realize(tables.endpoints.read.clone(), tables.realized.write.clone()));
-    for (pod, request) in pods {
-        let name = format!("{}/{}", pod.namespace, pod.name);
-        tables.namespaces.write.upsert(Namespace { name: Arc::clone(&pod.namespace), labels: Default::default() });
-        tables.pods.write.upsert(pod);
-        // As a container runtime does.
-        while let Err(error) = endpoints.create(request.clone()).await {
-            tracing::warn!(pod = name, %error, "is not created; trying again");
+    Ok(Member { tables, endpoints })
+}
+
+impl Member {
+    /// Adds a pod, once.
+    ///
+    /// # Errors
+    ///
+    /// As the agent answers to CNI.
+    pub async fn add(&self, pod: Pod, request: CreateRequest) -> Result<EndpointId, CreateError> {
+        self.tables.namespaces.write.upsert(Namespace { name: Arc::clone(&pod.namespace), labels: Default::default() });
+        self.tables.pods.write.upsert(pod);
+        self.endpoints.create(request).await
+    }
+
+    /// Adds a pod, however often that takes: as a container runtime does.
+    pub async fn add_surely(&self, pod: Pod, request: CreateRequest) {
+        while let Err(error) = self.add(pod.clone(), request.clone()).await {
+            tracing::warn!(pod = %pod.name, %error, "is not created; trying again");
             tokio::time::sleep(RETRY).await;
         }
     }
-    Ok(())
+
+    /// Removes a pod.
+    pub async fn remove(&self, pod: &Pod, id: EndpointId) {
+        self.endpoints.delete(id).await;
+        self.tables.pods.write.delete(&pod.key());
+    }
 }
 
 /// Says of every endpoint that the kernel enforces its identity.

@@ -4,8 +4,10 @@
 //! each kind it compared, and has a twin: one planted value that must turn it red.
 
 mod fleet;
+mod history;
 mod mirror;
 mod peer;
+mod race;
 mod reads;
 mod tables;
 mod writes;

@@ -34,7 +34,7 @@ type part interface {
 }
 
 // act plays one part: "publish" is a cluster that Cilium writes, "stock" is its agent's remote-cluster code, "inside"
-// reads the store as an agent of the same cluster does.
+// reads the store as an agent of the same cluster does, "race" takes identities as one of many.
 func act(name string, args []string) {
 	var o options
 	flags := flag.NewFlagSet(name, flag.ExitOnError)
@@ -54,7 +54,7 @@ func act(name string, args []string) {
 	option.Config.ClusterName = o.cluster
 	ctx := context.Background()
 	parts := map[string]func(context.Context, options, *slog.Logger) (part, error){
-		"publish": newPublisher, "stock": newStock, "inside": newInside,
+		"publish": newPublisher, "stock": newStock, "inside": newInside, "race": newRacer,
 	}
 	create, known := parts[name]
 	if !known {

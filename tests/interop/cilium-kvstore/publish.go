@@ -40,6 +40,8 @@ type publisher struct {
 	ips     map[string]*ipcache.UpsertParams
 	numbers map[identity.NumericIdentity]*key.GlobalIdentity
 	shared  map[string]*serviceStore.ClusterService
+	// A label set was added.
+	late bool
 	// Numbers by the label set's own.
 	ids [identityCount]identity.NumericIdentity
 }
@@ -164,7 +166,11 @@ func (p *publisher) update() error {
 			return err
 		}
 	}
-	// It is known to our kernel from now on.
+	if p.late {
+		return nil
+	}
+	// A second reference would keep it when one is released.
+	p.late = true
 	late := makeLabels(p.options, 1000)
 	id, _, _, err := p.identities.Allocate(p.ctx, late)
 	p.numbers[identity.NumericIdentity(id)] = late

@@ -18,6 +18,8 @@ pub(super) struct Peer {
     child: Child,
     commands: ChildStdin,
     lines: Receiver<String>,
+    /// A line that was looked for, and not yet read.
+    early: Option<String>,
     /// Warnings and errors that Cilium's packages logged.
     pub(super) complaints: Vec<String>,
 }
@@ -52,15 +54,28 @@ impl Peer {
                 }
             }
         });
-        let mut peer = Self { child, commands, lines, complaints: Vec::new() };
+        let mut peer = Self { child, commands, lines, early: None, complaints: Vec::new() };
         peer.answer().with_context(|| format!("start {part}"))?;
         Ok(peer)
     }
 
     /// What it answers to a command.
     pub(super) fn ask(&mut self, command: &str) -> Result<Vec<String>> {
-        writeln!(self.commands, "{command}").with_context(|| format!("tell it to {command}"))?;
+        self.tell(command)?;
         self.answer().with_context(|| format!("{command:?}"))
+    }
+
+    /// Gives it a command; [`answer`](Self::answer) waits for the end of it.
+    pub(super) fn tell(&mut self, command: &str) -> Result<()> {
+        writeln!(self.commands, "{command}").with_context(|| format!("tell it to {command}"))
+    }
+
+    /// Whether it answers within this time; the answer is not lost.
+    pub(super) fn answers_within(&mut self, time: Duration) -> bool {
+        if self.early.is_none() {
+            self.early = self.lines.recv_timeout(time).ok();
+        }
+        self.early.is_some()
     }
 
     /// The numbers behind `KIND WHAT` in what it answers to a command.
@@ -81,10 +96,14 @@ impl Peer {
         drop((self.child.kill(), self.child.wait()));
     }
 
-    fn answer(&mut self) -> Result<Vec<String>> {
+    /// What it answers to the command that it was told.
+    pub(super) fn answer(&mut self) -> Result<Vec<String>> {
         let mut lines = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(ANSWER).context("it answers in time")?;
+            let line = match self.early.take() {
+                Some(line) => line,
+                None => self.lines.recv_timeout(ANSWER).context("it answers in time")?,
+            };
             match line.split_once(' ') {
                 None if line == "end" => return Ok(lines),
                 Some(("error:", error)) => bail!("{error}"),

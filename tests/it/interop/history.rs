@@ -1,0 +1,203 @@
+//! The rules of identity numbers, held against everything that ever happened to a store: each violation is laid to the
+//! write that made it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use anyhow::{Context, Result};
+use etcd_client::{Client, EventType, WatchOptions};
+
+const BASE: &str = "cilium/state/identities/v1/";
+
+/// One change of one key.
+#[derive(Debug, Clone)]
+pub(super) struct Write {
+    pub(super) revision: i64,
+    pub(super) key: String,
+    /// `None`: it was deleted.
+    pub(super) value: Option<String>,
+}
+
+/// Whose write it was.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Side {
+    Ours,
+    Cilium,
+}
+
+/// A rule that a write broke.
+#[derive(Debug)]
+pub(super) struct Violation {
+    pub(super) side: Side,
+    revision: i64,
+    what: String,
+}
+
+/// What the writes made of the store.
+#[derive(Default)]
+struct State {
+    /// Labels by number.
+    masters: BTreeMap<u32, String>,
+    /// Numbers by labels and node.
+    users: BTreeMap<String, BTreeMap<String, u32>>,
+}
+
+/// How much happened.
+#[derive(Debug, Default)]
+pub(super) struct Totals {
+    pub(super) writes: usize,
+    pub(super) label_sets: usize,
+    pub(super) numbers: usize,
+    pub(super) users_of: BTreeMap<&'static str, usize>,
+}
+
+impl fmt::Display for Violation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "revision {}, {:?}: {}", self.revision, self.side, self.what)
+    }
+}
+
+/// Everything that happened below the identities, from the store's first revision on.
+pub(super) async fn read(client: &mut Client) -> Result<Vec<Write>> {
+    let now = client.get("cilium/", None).await?.header().context("a header")?.revision();
+    // Somebody must write for the history to have an end.
+    client.put(format!("{BASE}end"), "", None).await?;
+    let options = WatchOptions::new().with_prefix().with_start_revision(1);
+    let mut stream = client.watch(BASE, Some(options)).await?;
+    let mut writes = Vec::new();
+    while let Some(message) = stream.message().await? {
+        for event in message.events() {
+            let kv = event.kv().context("an event has a key")?;
+            if kv.mod_revision() > now {
+                return Ok(writes);
+            }
+            let value =
+                (event.event_type() == EventType::Put).then(|| String::from_utf8_lossy(kv.value()).into_owned());
+            let key = String::from_utf8_lossy(kv.key()).into_owned();
+            writes.push(Write { revision: kv.mod_revision(), key, value });
+        }
+    }
+    anyhow::bail!("the watch has ended")
+}
+
+/// The violations, in their order. `ours`: how our nodes' addresses begin.
+pub(super) fn judge(writes: &[Write], ours: &str) -> (Vec<Violation>, Totals) {
+    let mut state = State::default();
+    let mut violations = Vec::new();
+    let (mut sets, mut numbers, mut totals) = (BTreeSet::new(), BTreeSet::new(), Totals::default());
+    for revision in writes.chunk_by(|a, b| a.revision == b.revision) {
+        // Only a slave key tells who wrote; our master keys come with one in the same transaction.
+        let suffixes = || revision.iter().filter_map(|write| user(&write.key)).map(|(_, node)| node);
+        let side = if suffixes().any(|node| node.starts_with(ours)) { Side::Ours } else { Side::Cilium };
+        for write in revision {
+            totals.writes += 1;
+            let found = state.apply(write);
+            violations.extend(found.into_iter().map(|what| Violation { side, revision: write.revision, what }));
+            if let (Some((labels, _)), Some(number)) = (user(&write.key), &write.value) {
+                sets.insert(labels.to_owned());
+                numbers.insert(number.clone());
+                *totals.users_of.entry(if side == Side::Ours { "ours" } else { "Cilium's" }).or_default() += 1;
+            }
+        }
+        violations.extend(state.settle(revision).into_iter().map(|what| Violation {
+            side,
+            revision: revision[0].revision,
+            what,
+        }));
+    }
+    (totals.label_sets, totals.numbers) = (sets.len(), numbers.len());
+    (violations, totals)
+}
+
+/// Labels and node of a slave key.
+fn user(key: &str) -> Option<(&str, &str)> {
+    key.strip_prefix(BASE)?.strip_prefix("value/")?.rsplit_once('/')
+}
+
+impl State {
+    /// Follows one write; what was wrong about it alone.
+    fn apply(&mut self, write: &Write) -> Vec<String> {
+        let mut wrong = Vec::new();
+        let number = write.key.strip_prefix(BASE).and_then(|rest| rest.strip_prefix("id/")?.parse().ok());
+        match (number, user(&write.key), &write.value) {
+            (Some(number), _, Some(labels)) => {
+                let before = self.masters.insert(number, labels.clone());
+                if let Some(before) = before.filter(|before| before != labels) {
+                    wrong.push(format!("number {number} had {before} and was given to {labels}"));
+                }
+                let others =
+                    self.users.iter().filter(|(of, users)| *of != labels && users.values().any(|n| *n == number));
+                wrong
+                    .extend(others.map(|(of, _)| format!("number {number} is used by {of} and was given to {labels}")));
+            }
+            (Some(number), _, None) => drop(self.masters.remove(&number)),
+            (None, Some((labels, node)), Some(value)) => {
+                let Ok(number) = value.parse() else {
+                    return vec![format!("{node} uses {labels} with {value}, which is no number")];
+                };
+                let users = self.users.entry(labels.to_owned()).or_default();
+                users.insert(node.to_owned(), number);
+                let other = users.iter().find(|(of, n)| *of != node && **n != number);
+                if let Some((of, n)) = other {
+                    wrong.push(format!("{node} uses {labels} with {number}, {of} with {n}"));
+                }
+            }
+            (None, Some((labels, node)), None) => {
+                if let Some(users) = self.users.get_mut(labels) {
+                    users.remove(node);
+                }
+            }
+            _ => {}
+        }
+        wrong
+    }
+
+    /// What was wrong when a whole transaction was applied: a use of a number that has other labels.
+    fn settle(&self, writes: &[Write]) -> Vec<String> {
+        let mut wrong = Vec::new();
+        for write in writes.iter().filter(|write| write.value.is_some()) {
+            let Some((labels, node)) = user(&write.key) else { continue };
+            let number = self.users.get(labels).and_then(|users| users.get(node));
+            let has = number.and_then(|number| self.masters.get(number));
+            if let Some(has) = has.filter(|has| *has != labels) {
+                wrong.push(format!("{node} uses {labels} with a number of {has}"));
+            }
+        }
+        wrong
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_violation_is_laid_to_the_write_that_made_it() {
+        let write = |revision, key: &str, value: &str| Write {
+            revision,
+            key: format!("{BASE}{key}"),
+            value: (!value.is_empty()).then(|| value.to_owned()),
+        };
+        let judged = |writes: &[Write]| {
+            judge(writes, "172.21.").0.iter().map(|found| (found.side, found.revision)).collect::<Vec<_>>()
+        };
+        let honest = [
+            write(1, "id/5", "k8s:a=1;"),
+            write(1, "value/k8s:a=1;/172.21.1.1", "5"),
+            write(2, "value/k8s:a=1;/172.20.1.1", "5"),
+            write(3, "value/k8s:a=1;/172.21.1.1", ""),
+            write(4, "value/k8s:a=1;/172.20.1.1", ""),
+            write(5, "id/5", ""),
+            write(6, "id/5", "k8s:b=1;"),
+        ];
+        assert_eq!(judged(&honest), []);
+        let with = |more: Write| judged(&[&honest[..2], &[more]].concat());
+        assert_eq!(with(write(9, "value/k8s:a=1;/172.20.1.1", "6")), [(Side::Cilium, 9)], "two numbers");
+        assert_eq!(with(write(9, "value/k8s:a=1;/172.21.1.2", "6")), [(Side::Ours, 9)], "two numbers of ours");
+        assert_eq!(with(write(9, "value/k8s:b=1;/172.21.1.2", "5")), [(Side::Ours, 9)], "a number of others");
+        assert_eq!(with(write(9, "id/5", "k8s:b=1;")), [(Side::Cilium, 9), (Side::Cilium, 9)], "two label sets");
+        // Ours in one transaction.
+        let ours = [write(9, "id/5", "k8s:b=1;"), write(9, "value/k8s:b=1;/172.21.1.2", "5")];
+        assert!(judged(&[&honest[..2], &ours].concat()).iter().all(|found| *found == (Side::Ours, 9)));
+    }
+}
