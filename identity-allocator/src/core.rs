@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
 use model::{Labels, NumericIdentity};
 use tables::Grant;
 
@@ -34,14 +35,28 @@ pub struct Attempt {
     pub labels: Labels,
     /// The number to take.
     pub number: NumericIdentity,
-    /// What must hold.
+    /// What must hold of the number.
     pub mode: Mode,
+    /// What must hold of the nodes that use the labels. Their numbers count, not the oldest: Cilium takes a new one when
+    /// nobody uses the labels, whatever numbers have them still.
+    pub users: Users,
+}
+
+/// Who uses a label set, and with which number.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Users {
+    /// No node.
+    Nobody,
+    /// At least one, and all with the attempt's number.
+    All,
+    /// Some with other numbers, and this slave key with the attempt's.
+    One(Bytes),
 }
 
 /// What an attempt assumes of the store.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Mode {
-    /// The number is free and nobody uses the labels.
+    /// The number is free.
     New,
     /// The number has these labels.
     Known,
@@ -58,8 +73,8 @@ pub enum Outcome {
     Locked,
     /// The number is not free, or was freed a short while ago.
     Taken,
-    /// A node uses the labels with this number.
-    InUse(NumericIdentity),
+    /// The labels are used otherwise: these numbers by these slave keys.
+    Users(Vec<(NumericIdentity, Bytes)>),
     /// The number does not have these labels.
     Different,
     /// The number's master key is not there, although our table still shows it: a store that was wiped.
@@ -176,7 +191,7 @@ impl Core {
         let Some(labels) = self.unlearn(number) else { return };
         let held = self.sets.get(&labels).is_some_and(|set| set.granted == Some(number));
         if held {
-            self.attempt(labels, number, Mode::Recreate);
+            self.attempt(labels, number, Mode::Recreate, Users::All);
         } else if self.sets.contains_key(&labels) {
             self.look_again(now, &labels);
         }
@@ -235,12 +250,9 @@ impl Core {
                 }
                 self.back_off(now, &labels);
             }
-            Outcome::InUse(number) => {
-                set.orphan = Some(number);
-                self.back_off(now, &labels);
-            }
+            Outcome::Users(users) => self.follow(now, attempt, &users),
             // Whoever uses the number puts it back; the transaction sees to it that it is still free.
-            Outcome::Missing => self.attempt(labels, attempt.number, Mode::Recreate),
+            Outcome::Missing => self.attempt(labels, attempt.number, Mode::Recreate, Users::All),
             Outcome::Taken | Outcome::Different | Outcome::Locked => self.back_off(now, &labels),
         }
     }
@@ -279,12 +291,13 @@ impl Core {
     /// Begins, or begins again, to look for a number.
     fn start(&mut self, now: Instant, labels: &Labels) {
         let Some(set) = self.sets.get(labels) else { return };
-        if let Some(number) = self.oldest(labels) {
-            self.attempt(labels.clone(), number, Mode::Known);
+        let held = set.granted.filter(|number| self.known.get(number).is_some_and(|(_, of)| of == labels));
+        if let Some(number) = held.or_else(|| self.oldest(labels)) {
+            self.attempt(labels.clone(), number, Mode::Known, Users::All);
         } else if let Some(number) = set.granted.or(set.orphan) {
-            self.attempt(labels.clone(), number, Mode::Recreate);
+            self.attempt(labels.clone(), number, Mode::Recreate, Users::All);
         } else if let Some(number) = self.pick() {
-            self.attempt(labels.clone(), number, Mode::New);
+            self.attempt(labels.clone(), number, Mode::New, Users::Nobody);
         } else {
             let (first, last) = (self.range.start(), self.range.end());
             let reason = format!("every identity from {first} to {last} is in use: delete unused label sets");
@@ -293,9 +306,41 @@ impl Core {
         }
     }
 
-    fn attempt(&mut self, labels: Labels, number: NumericIdentity, mode: Mode) {
+    /// The labels are not used as an attempt took it: it is made again for the number that they are used with. Of several
+    /// the oldest counts.
+    fn follow(&mut self, now: Instant, failed: Attempt, users: &[(NumericIdentity, Bytes)]) {
+        let labels = failed.labels.clone();
+        let age = |number: NumericIdentity| {
+            self.known.get(&number).filter(|(_, of)| *of == labels).map(|(revision, _)| (*revision, number))
+        };
+        let oldest = users.iter().filter_map(|(number, key)| Some((age(*number)?, key))).min_by_key(|(age, _)| *age);
+        let one = |number: NumericIdentity, key: &Bytes| match users.iter().all(|(other, _)| *other == number) {
+            true => Users::All,
+            false => Users::One(key.clone()),
+        };
+        let next = match (oldest, users.first()) {
+            (Some(((_, number), key)), _) => Attempt { number, mode: Mode::Known, users: one(number, key), labels },
+            (None, None) => Attempt { users: Users::Nobody, ..failed.clone() },
+            // Our watch may be about to show its master key.
+            (None, Some((number, key))) => {
+                let set = self.sets.get_mut(&labels);
+                let again = set.is_some_and(|set| set.orphan.replace(*number) == Some(*number));
+                if !again {
+                    return self.back_off(now, &labels);
+                }
+                Attempt { number: *number, mode: Mode::Recreate, users: one(*number, key), labels }
+            }
+        };
+        match next == failed {
+            // More users than were looked at.
+            true => self.back_off(now, &next.labels),
+            false => self.attempt(next.labels, next.number, next.mode, next.users),
+        }
+    }
+
+    fn attempt(&mut self, labels: Labels, number: NumericIdentity, mode: Mode, users: Users) {
         let Some(set) = self.sets.get_mut(&labels) else { return };
-        let attempt = Attempt { labels, number, mode };
+        let attempt = Attempt { labels, number, mode, users };
         if set.phase != Phase::Trying(attempt.clone()) {
             set.phase = Phase::Trying(attempt.clone());
             self.effects.push_back(Effect::Try(attempt));
@@ -305,19 +350,21 @@ impl Core {
     /// What the store shows of the labels may have changed what is right.
     fn look_again(&mut self, now: Instant, labels: &Labels) {
         let oldest = self.oldest(labels);
-        let Some(set) = self.sets.get_mut(labels) else { return };
-        match (set.phase.clone(), oldest) {
-            (Phase::Confirming(number), Some(oldest)) if oldest == number => {
-                set.phase = Phase::Held(number, now + KEEP_ALIVE);
-                set.granted = Some(number);
-                self.effects.push_back(Effect::Grant(labels.clone(), Grant::Identity(number)));
+        let is_ours = |number| self.known.get(&number).is_some_and(|(_, of)| of == labels);
+        let confirmed = match self.sets.get(labels).map(|set| &set.phase) {
+            Some(Phase::Confirming(number)) => Some(*number).filter(|number| is_ours(*number)),
+            Some(Phase::Waiting(_)) => {
+                if let Some(number) = oldest {
+                    self.attempt(labels.clone(), number, Mode::Known, Users::All);
+                }
+                None
             }
-            // An older number has our labels: it wins on every node.
-            (Phase::Confirming(number) | Phase::Held(number, _), Some(oldest)) if oldest != number => {
-                self.attempt(labels.clone(), oldest, Mode::Known);
-            }
-            (Phase::Waiting(_), Some(oldest)) => self.attempt(labels.clone(), oldest, Mode::Known),
-            _ => {}
+            _ => None,
+        };
+        if let (Some(number), Some(set)) = (confirmed, self.sets.get_mut(labels)) {
+            set.phase = Phase::Held(number, now + KEEP_ALIVE);
+            set.granted = Some(number);
+            self.effects.push_back(Effect::Grant(labels.clone(), Grant::Identity(number)));
         }
     }
 

@@ -16,5 +16,5 @@ mod driver;
 mod held;
 mod txn;
 
-pub use self::core::{Attempt, Core, Effect, Mode, Outcome};
+pub use self::core::{Attempt, Core, Effect, Mode, Outcome, Users};
 pub use driver::{Inputs, run};

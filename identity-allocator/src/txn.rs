@@ -4,16 +4,19 @@ use std::net::IpAddr;
 
 use bytes::Bytes;
 use kvstore::{Compare, LeaseId, Op, OpResult, Range, Txn, TxnResult};
-use model::ClusterName;
+use model::{ClusterName, NumericIdentity};
 use wire::{identity, own};
 
-use crate::{Attempt, Mode, Outcome};
+use crate::{Attempt, Mode, Outcome, Users};
 
 /// Order of the look-ups in the else branch.
 const LOCKS: usize = 0;
 const NUMBER_LOCKS: usize = 1;
 const MASTER: usize = 2;
 const USERS: usize = 3;
+
+/// How many users of a label set are looked at when an attempt fails; with more the rest is taken to be like these.
+const MAX_USERS: u32 = 256;
 
 /// The slave key of an attempt's labels on this node.
 pub(crate) fn slave_key(labels: &model::Labels, node_ip: IpAddr) -> Bytes {
@@ -22,7 +25,7 @@ pub(crate) fn slave_key(labels: &model::Labels, node_ip: IpAddr) -> Bytes {
 
 /// The transaction: all compares hold and the keys are put, or nothing happens and it is said why.
 pub(crate) fn build(attempt: &Attempt, cluster: &ClusterName, node_ip: IpAddr, lease: LeaseId) -> Txn {
-    let Attempt { labels, number, mode } = attempt;
+    let Attempt { labels, number, mode, .. } = attempt;
     let master: Bytes = identity::id_key(*number).into();
     let value: Bytes = identity::encode(labels).into();
     let locks: Bytes = format!("{}/", identity::lock_path(labels)).into();
@@ -36,20 +39,23 @@ pub(crate) fn build(attempt: &Attempt, cluster: &ClusterName, node_ip: IpAddr, l
         Mode::New | Mode::Recreate => {
             compares.push(Compare::Version(master.clone(), 0));
             compares.push(Compare::Version(freed, 0));
-            if *mode == Mode::New {
-                compares.push(Compare::PrefixEmpty(users.clone()));
-            }
             puts.push(Op::put(master.clone(), value, None));
         }
     }
+    let text: Bytes = identity::encode_number(*number).into();
+    compares.push(match &attempt.users {
+        Users::Nobody => Compare::PrefixEmpty(users.clone()),
+        Users::All => Compare::PrefixValue(users.clone(), text.clone()),
+        Users::One(key) => Compare::Value(key.clone(), text.clone()),
+    });
     let slave = slave_key(labels, node_ip);
-    puts.push(Op::put(slave, identity::encode_number(*number), Some(lease)));
-    let look = |range: Range| Op::Range(range.limit(8));
+    puts.push(Op::put(slave, text, Some(lease)));
+    let look = |range: Range, limit| Op::Range(range.limit(limit));
     Txn::when(compares).then(puts).or_else([
-        look(Range::prefix(locks)),
-        look(Range::prefix(number_locks)),
-        look(Range::key(master)),
-        look(Range::prefix(users)),
+        look(Range::prefix(locks), 1),
+        look(Range::prefix(number_locks), 1),
+        look(Range::key(master), 1),
+        look(Range::prefix(users), MAX_USERS),
     ])
 }
 
@@ -71,15 +77,25 @@ pub(crate) fn outcome(attempt: &Attempt, answer: TxnResult) -> Outcome {
         let parsed = std::str::from_utf8(&kv.key).ok().and_then(identity::parse_value_key);
         parsed.is_some_and(|(labels, _)| labels.as_bytes() == ours)
     };
-    let user = found(USERS).iter().find(of_ours).and_then(|kv| {
-        let key = String::from_utf8_lossy(&kv.key);
-        identity::decode_number(&key, &kv.value).ok()
-    });
-    match (attempt.mode, user) {
-        (Mode::New, Some(number)) => Outcome::InUse(number),
-        (Mode::Known, _) if found(MASTER).is_empty() => Outcome::Missing,
-        (Mode::Known, _) => Outcome::Different,
-        (Mode::Recreate, _) if found(MASTER).iter().any(|kv| kv.value == ours) => Outcome::Different,
+    let users: Vec<(NumericIdentity, Bytes)> = found(USERS)
+        .iter()
+        .filter(of_ours)
+        .filter_map(|kv| {
+            let number = identity::decode_number(&String::from_utf8_lossy(&kv.key), &kv.value).ok()?;
+            Some((number, kv.key.clone()))
+        })
+        .collect();
+    let as_meant = match &attempt.users {
+        Users::Nobody => users.is_empty(),
+        Users::All => !users.is_empty() && users.iter().all(|(number, _)| *number == attempt.number),
+        Users::One(key) => users.iter().any(|(number, user)| (*number, user) == (attempt.number, key)),
+    };
+    let has_ours = found(MASTER).iter().any(|kv| kv.value == ours);
+    match attempt.mode {
+        Mode::Known if found(MASTER).is_empty() => Outcome::Missing,
+        Mode::Known if !has_ours => Outcome::Different,
+        _ if !as_meant => Outcome::Users(users),
+        Mode::Recreate if has_ours => Outcome::Different,
         _ => Outcome::Taken,
     }
 }

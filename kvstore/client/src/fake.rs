@@ -187,6 +187,11 @@ impl State {
             Compare::ModRevision(key, r) => get(key).map_or(0, |kv| kv.mod_revision) == *r,
             Compare::Value(key, value) => get(key).is_some_and(|kv| kv.value == *value),
             Compare::PrefixEmpty(prefix) => self.history.range(&Range::prefix(prefix.clone())).next().is_none(),
+            Compare::PrefixValue(prefix, value) => {
+                let range = Range::prefix(prefix.clone());
+                let mut found = self.history.range(&range).peekable();
+                found.peek().is_some() && found.all(|kv| kv.value == *value)
+            }
         }
     }
 

@@ -58,6 +58,8 @@ pub enum Compare {
     Value(Bytes, Bytes),
     /// No key has this prefix.
     PrefixEmpty(Bytes),
+    /// Every key with this prefix has this value, and there is one.
+    PrefixValue(Bytes, Bytes),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

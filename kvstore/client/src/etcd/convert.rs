@@ -42,6 +42,8 @@ fn compare(compare: Compare) -> pb::Compare {
         Compare::Value(key, value) => pb::Compare::value(key, IS, value),
         // Every key of a range must satisfy a compare, and no key was created at revision 0.
         Compare::PrefixEmpty(prefix) => pb::Compare::create_revision(prefix, IS, 0).with_prefix(),
+        // etcd fails a compare of values over an empty range.
+        Compare::PrefixValue(prefix, value) => pb::Compare::value(prefix, IS, value).with_prefix(),
     }
 }
 

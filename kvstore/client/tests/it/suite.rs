@@ -117,6 +117,13 @@ async fn transactions(store: &Arc<dyn Backend>) {
     check(Compare::PrefixEmpty(b("s3/dir/")), false).await;
     check(Compare::PrefixEmpty(b("s3/dir/x")), false).await;
     check(Compare::PrefixEmpty(b("s3/di-")), true).await;
+    check(Compare::PrefixValue(b("s3/a"), b("1")), true).await;
+    check(Compare::PrefixValue(b("s3/a"), b("2")), false).await;
+    check(Compare::PrefixValue(b("s3/none"), b("")), false).await;
+    check(Compare::PrefixValue(b("s3/"), b("1")), true).await;
+    put(store, "s3v/1", "1").await;
+    put(store, "s3v/2", "2").await;
+    check(Compare::PrefixValue(b("s3v/"), b("1")), false).await;
 
     let both =
         Txn::when([Compare::Version(b("s3/a"), 1), Compare::Version(b("s3/a"), 2)]).then([Op::put("s3/a", "2", None)]);
