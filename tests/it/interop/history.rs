@@ -137,7 +137,9 @@ impl State {
                 };
                 let users = self.users.entry(labels.to_owned()).or_default();
                 users.insert(node.to_owned(), number);
-                let other = users.iter().find(|(of, n)| *of != node && **n != number);
+                // Who joins one of several numbers makes nothing worse.
+                let joined = users.iter().any(|(of, n)| *of != node && *n == number);
+                let other = users.iter().find(|(of, n)| !joined && *of != node && **n != number);
                 if let Some((of, n)) = other {
                     wrong.push(format!("{node} uses {labels} with {number}, {of} with {n}"));
                 }
@@ -196,6 +198,9 @@ mod tests {
         assert_eq!(with(write(9, "value/k8s:a=1;/172.21.1.2", "6")), [(Side::Ours, 9)], "two numbers of ours");
         assert_eq!(with(write(9, "value/k8s:b=1;/172.21.1.2", "5")), [(Side::Ours, 9)], "a number of others");
         assert_eq!(with(write(9, "id/5", "k8s:b=1;")), [(Side::Cilium, 9), (Side::Cilium, 9)], "two label sets");
+        let split = write(9, "value/k8s:a=1;/172.20.1.1", "6");
+        let joins = write(10, "value/k8s:a=1;/172.21.1.2", "6");
+        assert_eq!(judged(&[&honest[..2], &[split, joins]].concat()), [(Side::Cilium, 9)], "the second joins");
         // Ours in one transaction.
         let ours = [write(9, "id/5", "k8s:b=1;"), write(9, "value/k8s:b=1;/172.21.1.2", "5")];
         assert!(judged(&[&honest[..2], &ours].concat()).iter().all(|found| *found == (Side::Ours, 9)));
