@@ -50,7 +50,6 @@ pub(crate) async fn start(
     let (lock_leases, quorum) = check_quorum(tasks, args, &store, tables);
     let freshness = reflector::Freshness::default();
     let health = freshness.store(&args.cluster_name, args.kvstore_lease_ttl);
-    tasks.spawn("kvstore-heartbeat", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
 
     let exported = tables.exports.read.clone();
     // An agent owns no prefix: its keys die with their lease.
@@ -96,6 +95,7 @@ pub(crate) async fn start(
         exporter: Some(exporter),
         quota: usize::MAX,
     };
+    tasks.spawn("kvstore-heartbeat", import.clone().heartbeat());
     let (id, own_name) = (args.cluster_id, Some(own.name.clone()));
     tasks.spawn("import-nodes", import.clone().nodes(id, own_name, tables.nodes.write.clone()));
     tasks.spawn("import-identities", import.clone().identities(id, layout, tables.identities.write.clone()));

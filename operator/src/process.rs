@@ -147,10 +147,10 @@ pub fn start(
         exporter: None,
         quota: usize::MAX,
     };
+    tasks.spawn("heartbeat-watch", import.clone().heartbeat());
     tasks.spawn("import-nodes", import.clone().nodes(id, None, nodes));
     tasks.spawn("import-ips", import.clone().ips(id, config.layout, ips));
     tasks.spawn("import-identities", import.identities(id, config.layout, identities));
-    tasks.spawn("heartbeat-watch", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
 
     let objects = k8s::Tables {
         pods: hidden(&database),
