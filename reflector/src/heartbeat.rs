@@ -1,5 +1,7 @@
 //! `cilium/.heartbeat` of a store: when it came is what counts, what it says is only looked at.
 
+use std::sync::Arc;
+
 use kvstore::{Event, follow};
 use tables::Rejected;
 
@@ -28,7 +30,7 @@ impl Import {
     }
 
     fn beat(&self, event: &Event) {
-        let rejected = |key: &[u8]| (self.cluster.clone(), String::from_utf8_lossy(key).into());
+        let rejected = |key: &[u8]| (self.cluster.clone(), Arc::<str>::from(String::from_utf8_lossy(key)));
         match event {
             Event::Created(kv) | Event::Modified(kv) => {
                 self.health.handle_heartbeat(tokio::time::Instant::now().into_std());
