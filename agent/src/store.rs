@@ -12,7 +12,7 @@ use tables::Export;
 use tokio::sync::oneshot;
 
 use crate::database::Tables;
-use crate::{Args, exports, registration, status};
+use crate::{Args, exports, ranges, registration, status};
 
 /// What status shows of the store.
 pub(crate) struct Store {
@@ -67,6 +67,11 @@ pub(crate) async fn start(
         id: registration::id(&args.lib_dir)?,
         take_over: args.take_over,
     };
+    if ranges::are_handed_out(args) {
+        let key = wire::own::ipam_request_key(&args.cluster_name, &own.name);
+        let value = Arc::from(args.ipam.as_bytes());
+        tables.exports.write.upsert(Export { key: key.into(), value, leased: true });
+    }
     tasks.spawn("registration", registration::run(registration, sender));
     let node = exports::node_export(own);
     let endpoints = tables.endpoints.read.clone();
