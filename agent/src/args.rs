@@ -41,6 +41,9 @@ pub struct Args {
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
+    /// Where the ranges of this node's pods come from: cluster-pool hands them out, static has them from options
+    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool"])]
+    pub ipam: String,
     /// IPv4 range of this node's pods
     #[arg(long, value_parser = preflight::pod_range)]
     pub ipv4_range: Option<Prefix>,

@@ -19,13 +19,16 @@ use crate::arrivals::{self, Arrivals};
 use crate::database::Tables;
 use crate::history::History;
 use crate::metrics::StatusMetrics;
-use crate::{Args, alarms, exports, logic, monitor, node, preflight, readiness, restore, snapshots, status, store};
+use crate::{
+    Args, alarms, exports, logic, monitor, node, preflight, ranges, readiness, restore, snapshots, status, store,
+};
 
 /// Starts every part; they run until `tasks` stops.
 ///
 /// The result holds this agent's directories: it must live as long as the agent.
 pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::Held> {
     let layout = preflight::layout(args)?;
+    let args = &ranges::resolve(args).await?;
     let own = node::own(args)?;
     let mut netlink = Netlink::open().context("reach the kernel's routing tables")?;
     let mut held = preflight::check(args, &mut netlink)?;

@@ -22,6 +22,7 @@ mod metrics;
 mod monitor;
 mod node;
 mod preflight;
+mod ranges;
 mod readiness;
 mod registration;
 mod restore;

@@ -12,7 +12,7 @@ use tables::Export;
 use tokio::sync::oneshot;
 
 use crate::database::Tables;
-use crate::{Args, exports, registration, status};
+use crate::{Args, exports, ranges, registration, status};
 
 /// What status shows of the store.
 pub(crate) struct Store {
@@ -50,7 +50,6 @@ pub(crate) async fn start(
     let (lock_leases, quorum) = check_quorum(tasks, args, &store, tables);
     let freshness = reflector::Freshness::default();
     let health = freshness.store(&args.cluster_name, args.kvstore_lease_ttl);
-    tasks.spawn("kvstore-heartbeat", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
 
     let exported = tables.exports.read.clone();
     // An agent owns no prefix: its keys die with their lease.
@@ -68,6 +67,11 @@ pub(crate) async fn start(
         id: registration::id(&args.lib_dir)?,
         take_over: args.take_over,
     };
+    if ranges::are_handed_out(args) {
+        let key = wire::own::ipam_request_key(&args.cluster_name, &own.name);
+        let value = Arc::from(args.ipam.as_bytes());
+        tables.exports.write.upsert(Export { key: key.into(), value, leased: true });
+    }
     tasks.spawn("registration", registration::run(registration, sender));
     let node = exports::node_export(own);
     let endpoints = tables.endpoints.read.clone();
@@ -96,6 +100,7 @@ pub(crate) async fn start(
         exporter: Some(exporter),
         quota: usize::MAX,
     };
+    tasks.spawn("kvstore-heartbeat", import.clone().heartbeat());
     let (id, own_name) = (args.cluster_id, Some(own.name.clone()));
     tasks.spawn("import-nodes", import.clone().nodes(id, own_name, tables.nodes.write.clone()));
     tasks.spawn("import-identities", import.clone().identities(id, layout, tables.identities.write.clone()));

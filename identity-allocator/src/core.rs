@@ -91,6 +91,8 @@ pub struct Core {
     known: BTreeMap<NumericIdentity, (i64, Labels)>,
     by_labels: BTreeMap<Labels, BTreeSet<(i64, NumericIdentity)>>,
     synced: bool,
+    /// No number was free when we last looked, and none has become free since: looking at all of them again is in vain.
+    exhausted: bool,
     random: u64,
     effects: VecDeque<Effect>,
 }
@@ -130,6 +132,7 @@ impl Core {
             known: BTreeMap::new(),
             by_labels: BTreeMap::new(),
             synced: false,
+            exhausted: false,
             random: seed | 1,
             effects: VecDeque::new(),
         }
@@ -157,6 +160,7 @@ impl Core {
     /// No endpoint uses the labels any more.
     pub fn handle_release(&mut self, labels: &Labels) {
         let Some(set) = self.sets.get_mut(labels) else { return };
+        self.exhausted = false;
         set.requested = false;
         // A transaction that is out may still put the slave key: it is forgotten when the answer is in.
         if !matches!(set.phase, Phase::Trying(_)) {
@@ -375,6 +379,7 @@ impl Core {
 
     fn unlearn(&mut self, number: NumericIdentity) -> Option<Labels> {
         let (revision, labels) = self.known.remove(&number)?;
+        self.exhausted = false;
         if let Some(numbers) = self.by_labels.get_mut(&labels) {
             numbers.remove(&(revision, number));
             if numbers.is_empty() {
@@ -393,6 +398,9 @@ impl Core {
 
     /// A random number that the store does not show; `None` when all are taken.
     fn pick(&mut self) -> Option<NumericIdentity> {
+        if self.exhausted {
+            return None;
+        }
         let (first, last) = (*self.range.start(), *self.range.end());
         let size = u64::from(last - first) + 1;
         // xorshift64: enough to keep nodes from trying the same number.
@@ -403,7 +411,9 @@ impl Core {
         let tried: BTreeSet<NumericIdentity> = self.sets.values().filter_map(|set| set.granted).collect();
         let number = |step: u64| u32::try_from((start + step) % size).ok().map(|at| NumericIdentity::new(first + at));
         let free = |number: &NumericIdentity| !self.known.contains_key(number) && !tried.contains(number);
-        (0..size).filter_map(number).find(free)
+        let found = (0..size).filter_map(number).find(free);
+        self.exhausted = found.is_none();
+        found
     }
 }
 

@@ -4,7 +4,9 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use model::{ClusterId, ClusterIdLayout, ClusterName};
+use anyhow::{Context, Result, ensure};
+use ipam::ClusterPool;
+use model::{ClusterId, ClusterIdLayout, ClusterName, Prefix};
 
 use crate::Pace;
 
@@ -45,6 +47,21 @@ pub struct Args {
     /// How often nodes are looked for that no lease ends, and that are dead; 0 for never
     #[arg(long, default_value = "5m", value_parser = time_or_never)]
     pub nodes_gc_interval: Duration,
+    /// Who gives nodes the ranges of their pods: cluster-pool hands them out, static leaves it to the nodes
+    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool"])]
+    pub ipam: String,
+    /// IPv4 ranges of the cluster's pods, for --ipam=cluster-pool
+    #[arg(long, value_delimiter = ',')]
+    pub cluster_pool_ipv4_cidr: Vec<Prefix>,
+    /// How large a node's share of them is
+    #[arg(long, default_value_t = 24)]
+    pub cluster_pool_ipv4_mask_size: u8,
+    /// IPv6 ranges of the cluster's pods
+    #[arg(long, value_delimiter = ',')]
+    pub cluster_pool_ipv6_cidr: Vec<Prefix>,
+    /// How large a node's share of them is
+    #[arg(long, default_value_t = 112)]
+    pub cluster_pool_ipv6_mask_size: u8,
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
@@ -69,6 +86,26 @@ impl Args {
             rate_interval: self.identity_gc_rate_interval,
             rate_limit: self.identity_gc_rate_limit,
         }
+    }
+
+    /// What nodes are given ranges of; none without `--ipam=cluster-pool`.
+    ///
+    /// # Errors
+    ///
+    /// When there is nothing to give, or it cannot be cut as is said.
+    pub fn pools(&self) -> Result<Vec<ClusterPool>> {
+        if self.ipam != "cluster-pool" {
+            return Ok(Vec::new());
+        }
+        let ipv4 = ClusterPool::try_new(self.cluster_pool_ipv4_cidr.clone(), self.cluster_pool_ipv4_mask_size, true);
+        let ipv6 = ClusterPool::try_new(self.cluster_pool_ipv6_cidr.clone(), self.cluster_pool_ipv6_mask_size, false);
+        let pools = [ipv4.context("--cluster-pool-ipv4-cidr")?, ipv6.context("--cluster-pool-ipv6-cidr")?];
+        let pools: Vec<ClusterPool> = pools.into_iter().filter(|pool| !pool.is_empty()).collect();
+        ensure!(
+            !pools.is_empty(),
+            "--ipam=cluster-pool: give --cluster-pool-ipv4-cidr, --cluster-pool-ipv6-cidr or both"
+        );
+        Ok(pools)
     }
 }
 

@@ -6,6 +6,7 @@
 //!                                                  ├── identities       unused numbers are collected
 //!                                                  ├── locks            stuck ones are removed
 //!                                                  ├── nodes            those that no lease ends, when dead
+//!                                                  ├── ranges           of pod addresses, to nodes that ask   no lease
 //!   services + backends ──exports──────────────────┴── global services  with prune by the leader     no lease
 //! ```
 //! Every candidate follows its cluster's state and computes what it would write; only the leader writes. Who loses the
@@ -21,6 +22,7 @@ mod heartbeat;
 mod leader;
 mod node_gc;
 mod process;
+mod ranges;
 mod services;
 mod sweeper;
 

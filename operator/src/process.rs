@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::Context;
+use ipam::ClusterPool;
 use kvstore::{Backend, LOCK_LEASE_TTL, Leases, Locks};
 use model::{ClusterId, ClusterIdLayout, ClusterName, Source, check_cluster};
 use prometheus::{IntGauge, Registry};
@@ -18,7 +19,7 @@ use tokio::sync::watch;
 use wire::cluster_config::ClusterConfig;
 
 use crate::leader::Election;
-use crate::{Args, Pace, cluster_config, collector, heartbeat, node_gc, services, sweeper};
+use crate::{Args, Pace, cluster_config, collector, heartbeat, node_gc, ranges, services, sweeper};
 
 /// How long tasks may take to stop.
 const GRACE: Duration = Duration::from_secs(5);
@@ -38,6 +39,8 @@ pub struct Config {
     pub identity_gc: Pace,
     /// How often nodes that no lease ends are looked for; 0: never.
     pub nodes_gc_interval: Duration,
+    /// What nodes are given ranges of pod addresses of; none: they have their own.
+    pub pools: Vec<ClusterPool>,
     /// Kubernetes objects.
     pub manifests: Option<PathBuf>,
     /// Tells candidates apart in the log.
@@ -58,7 +61,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
     let options = kvstore::Options::parse(&args.kvstore_opt)?;
     let store = options.connect().await.context("connect to the store")?;
     let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let identity_gc = args.identity_gc();
+    let (identity_gc, pools) = (args.identity_gc(), args.pools()?);
     let config = Config {
         cluster: args.cluster_name,
         id: args.cluster_id,
@@ -66,6 +69,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         lease_ttl: args.kvstore_lease_ttl,
         identity_gc,
         nodes_gc_interval: args.nodes_gc_interval,
+        pools,
         manifests: args.k8s_manifests,
         identity: format!("{}-{}", host.trim(), std::process::id()),
     };
@@ -112,7 +116,7 @@ pub fn start(
 ) -> Database {
     let database = Database::default();
     let (cluster, id) = (config.cluster.clone(), config.id);
-    let (nodes, _) = database.table::<NodeRow>();
+    let (nodes, node_reader) = database.table::<NodeRow>();
     let (ips, ip_reader) = database.table::<IpClaim>();
     let (identities, identity_reader) = database.table::<Identity>();
     let (services, service_reader) = database.table::<ServiceRow>();
@@ -147,11 +151,12 @@ pub fn start(
         exporter: None,
         quota: usize::MAX,
     };
+    tasks.spawn("heartbeat-watch", import.clone().heartbeat());
     tasks.spawn("import-nodes", import.clone().nodes(id, None, nodes));
     tasks.spawn("import-ips", import.clone().ips(id, config.layout, ips));
     tasks.spawn("import-identities", import.identities(id, config.layout, identities));
-    tasks.spawn("heartbeat-watch", reflector::follow_heartbeat(Arc::clone(&store), Arc::clone(&health)));
 
+    let (all_ips, own_alarms) = (ip_reader.clone(), alarms.clone());
     let objects = k8s::Tables {
         pods: hidden(&database),
         namespaces: hidden(&database),
@@ -200,6 +205,15 @@ pub fn start(
         metrics: collector::Metrics::new(registry),
     };
     let swept = Arc::clone(&store);
+    let handed_out = ranges::Inputs {
+        store: Arc::clone(&store),
+        cluster: cluster.clone(),
+        pools: config.pools,
+        lease_ttl: config.lease_ttl,
+        nodes: node_reader,
+        ips: all_ips,
+        alarms: own_alarms,
+    };
     let election = Election {
         locks,
         leases: lock_leases,
@@ -228,6 +242,7 @@ pub fn start(
             let collect = collector::run(collected.clone());
             let sweep = sweeper::run(Arc::clone(&swept));
             let nodes = node_gc::run(Arc::clone(&swept), collected.cluster.clone(), config.nodes_gc_interval);
+            let hand_out = ranges::run(handed_out.clone());
             async move {
                 tokio::select! {
                     () = keys => {}
@@ -236,6 +251,7 @@ pub fn start(
                     () = collect => {}
                     () = sweep => {}
                     () = nodes => {}
+                    () = hand_out => {}
                 }
             }
         }),

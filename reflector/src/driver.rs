@@ -203,7 +203,7 @@ impl<D: Decode> Running<D> {
 }
 
 impl Import {
-    fn reject(&self, resource: &str, rejected: Rejected) {
+    pub(crate) fn reject(&self, resource: &str, rejected: Rejected) {
         self.metrics.rejected.with_label_values(&[self.cluster.as_str(), resource]).inc();
         let table = self.rejected.reader().snapshot();
         let known = table.get(&rejected.key()).is_some();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kvstore::{Backend, Event, follow};
+use kvstore::Event;
 use model::ClusterName;
 use parking_lot::Mutex;
 
@@ -158,22 +158,6 @@ impl StoreHealth {
             }
         };
         state.prefixes.iter().map(age).collect()
-    }
-}
-
-/// Follows a store's heartbeat until the future is dropped.
-pub async fn follow_heartbeat(store: Arc<dyn Backend>, health: Arc<StoreHealth>) {
-    let (mut follower, driver) = follow(store, wire::heartbeat::KEY);
-    let watch = async {
-        while let Some(events) = follower.next().await {
-            if events.iter().any(|event| matches!(event, Event::Created(_) | Event::Modified(_))) {
-                health.handle_heartbeat(tokio::time::Instant::now().into_std());
-            }
-        }
-    };
-    tokio::select! {
-        () = driver => {}
-        () = watch => {}
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use model::{ClusterName, NodeName, NumericIdentity};
+use model::{ClusterName, NodeName, NumericIdentity, Prefix};
 
 pub fn prefix(cluster: &ClusterName) -> String {
     format!("causeway/v1/{cluster}/")
@@ -20,6 +20,44 @@ pub fn freed_prefix(cluster: &ClusterName) -> String {
 
 pub fn freed_key(cluster: &ClusterName, number: NumericIdentity) -> String {
     format!("{}{number}", freed_prefix(cluster))
+}
+
+/// Everything about ranges of pod addresses.
+pub fn ipam_prefix(cluster: &ClusterName) -> String {
+    format!("{}ipam/", prefix(cluster))
+}
+
+/// A node that wants ranges, leased for as long as it lives.
+pub fn ipam_requests_prefix(cluster: &ClusterName) -> String {
+    format!("{}requests/", ipam_prefix(cluster))
+}
+
+pub fn ipam_request_key(cluster: &ClusterName, node: &NodeName) -> String {
+    format!("{}{node}", ipam_requests_prefix(cluster))
+}
+
+/// The ranges that a node was given; no lease.
+pub fn ipam_nodes_prefix(cluster: &ClusterName) -> String {
+    format!("{}nodes/", ipam_prefix(cluster))
+}
+
+pub fn ipam_node_key(cluster: &ClusterName, node: &NodeName) -> String {
+    format!("{}{node}", ipam_nodes_prefix(cluster))
+}
+
+/// Written with every range that is given or taken back: who decided by an older state decides again.
+pub fn ipam_turn_key(cluster: &ClusterName) -> String {
+    format!("{}turn", ipam_prefix(cluster))
+}
+
+/// Ranges with commas between them.
+pub fn encode_ranges(ranges: &[Prefix]) -> Vec<u8> {
+    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into_bytes()
+}
+
+/// `None`: no ranges of ours.
+pub fn decode_ranges(value: &[u8]) -> Option<Vec<Prefix>> {
+    std::str::from_utf8(value).ok()?.split(',').map(|range| range.parse().ok()).collect()
 }
 
 /// Which registration holds a node's name.
@@ -67,6 +105,13 @@ mod tests {
         let east: ClusterName = "east".parse().unwrap();
         assert_eq!(leader_path(&east), "causeway/v1/east/leader");
         assert_eq!(freed_key(&east, NumericIdentity::new(7)), "causeway/v1/east/identity/freed/7");
+        assert_eq!(ipam_request_key(&east, &"n".parse().unwrap()), "causeway/v1/east/ipam/requests/n");
+        assert_eq!(ipam_node_key(&east, &"n".parse().unwrap()), "causeway/v1/east/ipam/nodes/n");
+        assert_eq!(ipam_turn_key(&east), "causeway/v1/east/ipam/turn");
+        let ranges = ["10.0.0.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()];
+        assert_eq!(encode_ranges(&ranges), b"10.0.0.0/24,fd00::/112");
+        assert_eq!(decode_ranges(b"10.0.0.0/24,fd00::/112").unwrap(), ranges);
+        assert_eq!(decode_ranges(b"10.0.0.0/24,"), None);
         let registration = Registration {
             id: "1f".to_owned(),
             boot_id: String::new(),

@@ -196,6 +196,29 @@ fn exhausted_range_says_so() {
     bench.expect("failed-cart");
 }
 
+/// The operator collects a number that nobody uses: whoever waits gets it without a restart.
+#[test]
+fn an_exhausted_range_recovers_when_a_number_is_collected() {
+    let mut bench = Bench::new(300..=301);
+    bench.core.handle_known(bench.now, id(300), labels("web"), 1);
+    bench.core.handle_known(bench.now, id(301), labels("db"), 2);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("failed-cart");
+    bench.pass(MAX_BACKOFF);
+    bench.expect("failed-cart");
+    bench.core.handle_unknown(bench.now, id(301));
+    bench.pass(MAX_BACKOFF);
+    let attempt = bench.expect("try-New-cart=301").remove(0);
+    // It rests a while after it was collected.
+    bench.core.handle_outcome(bench.now, attempt, Outcome::Taken);
+    bench.pass(MAX_BACKOFF);
+    let attempt = bench.expect("try-New-cart=301").remove(0);
+    bench.core.handle_outcome(bench.now, attempt.clone(), Outcome::Done);
+    bench.core.handle_known(bench.now, id(301), attempt.labels, 9);
+    bench.expect("grant-cart=301");
+}
+
 #[test]
 fn number_given_to_other_labels_is_given_up() {
     let mut bench = Bench::new(300..=301);

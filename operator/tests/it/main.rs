@@ -43,6 +43,7 @@ const SERVICE: &str = "cilium/state/services/v1/east/shop/cart";
 struct Bench {
     store: Arc<dyn Backend>,
     folder: tempfile::TempDir,
+    pools: Vec<ipam::ClusterPool>,
 }
 
 struct Operator {
@@ -54,7 +55,7 @@ impl Bench {
     async fn new(store: Arc<dyn Backend>) -> Self {
         let folder = tempfile::tempdir().unwrap();
         std::fs::write(folder.path().join("shop.yaml"), MANIFESTS).unwrap();
-        let bench = Self { store, folder };
+        let bench = Self { store, folder, pools: Vec::new() };
         let labels = "k8s:app=cart;k8s:io.cilium.k8s.policy.cluster=east;k8s:io.kubernetes.pod.namespace=shop;";
         bench.put("cilium/state/identities/v1/id/131073", labels).await;
         let ip = r#"{"IP":"10.2.0.7","Mask":null,"HostIP":"192.0.2.1","ID":131073,"Key":0,"Metadata":"","K8sNamespace":"shop","K8sPodName":"cart-1"}"#;
@@ -72,6 +73,7 @@ impl Bench {
             id: ClusterId::try_new(id).unwrap(),
             layout: ClusterIdLayout::Max255,
             lease_ttl: Duration::from_secs(900),
+            pools: self.pools.clone(),
             identity_gc: operator::Pace { interval: ROUND, ..operator::Pace::default() },
             nodes_gc_interval: ROUND,
             manifests: Some(self.folder.path().to_owned()),
@@ -350,5 +352,44 @@ async fn a_day_without_an_operator_loses_nothing_and_its_successor_takes_nothing
     bench.until("it beats", async || bench.get("cilium/.heartbeat").await.is_some()).await;
     tokio::time::sleep(ROUND * 40).await;
     assert_eq!(shared().await, before, "not a byte and not a revision has changed");
+    two.stop().await;
+}
+
+fn share(kv: &KeyValue) -> String {
+    assert_eq!(kv.lease, None, "a day without an operator takes nothing back");
+    String::from_utf8(kv.value.to_vec()).unwrap()
+}
+
+/// Two operators that both believe to lead, and as many nodes as there are shares: none is given twice.
+#[tokio::test(start_paused = true)]
+async fn ranges_are_handed_out_once_each_and_come_back_only_with_proof() {
+    let fake = Fake::new();
+    let mut bench = Bench::new(Arc::new(fake.clone())).await;
+    let pool = ipam::ClusterPool::try_new(vec!["10.7.0.0/22".parse().unwrap()], 24, true).unwrap();
+    bench.pools = vec![pool];
+    let published =
+        r#"{"Name":"old","Cluster":"east","ClusterID":2,"IPv4AllocCIDR":{"IP":"10.7.0.0","Mask":"////AA=="}}"#;
+    bench.put("cilium/state/nodes/v1/east/old", published).await;
+    let lease = fake.lease_grant(Duration::from_secs(900)).await.unwrap().id;
+    for node in ["a", "b", "c", "d", "old"] {
+        let key = format!("causeway/v1/east/ipam/requests/{node}");
+        fake.put(key.into(), "cluster-pool".into(), Some(lease)).await.unwrap();
+    }
+    let one = bench.operator("one", 2);
+    let two = bench.operator("two", 2);
+    let get = async |node: &str| bench.get(&format!("causeway/v1/east/ipam/nodes/{node}")).await;
+    bench.until("all that there are have one", async || get("c").await.is_some() && get("old").await.is_some()).await;
+    let mut shares = Vec::new();
+    for node in ["a", "b", "c", "old"] {
+        shares.push(share(&get(node).await.unwrap()));
+    }
+    assert_eq!(shares, ["10.7.1.0/24", "10.7.2.0/24", "10.7.3.0/24", "10.7.0.0/24"]);
+    assert!(get("d").await.is_none(), "there is no fifth");
+    // The lease of all requests ends; nodes that are published or have pods keep their ranges.
+    bench.put("cilium/state/ip/v1/default/10.7.2.9", r#"{"IP":"10.7.2.9","ID":131073}"#).await;
+    fake.advance(Duration::from_secs(901));
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    assert!(get("a").await.is_some(), "silence must last");
+    one.stop().await;
     two.stop().await;
 }

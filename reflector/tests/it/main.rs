@@ -176,7 +176,8 @@ async fn export_story(bench: &Bench) {
     bench.exports.0.upsert(row("own/plain", "1", false));
     let follow = Box::pin(bench.exporter.clone().follow_own("own/".to_owned()));
     let story = async {
-        bench.until("all keys are there", async || bench.get("many/299").await.is_some()).await;
+        // Written in order of their text, a transaction for so many each.
+        bench.until("all keys are there", async || bench.get("many/99").await.is_some()).await;
         bench.until("the plain one too", async || bench.get("own/plain").await.is_some()).await;
         assert!(bench.get("many/7").await.unwrap().lease.is_some());
         assert_eq!(bench.get("own/plain").await.unwrap().lease, None);
@@ -319,8 +320,7 @@ async fn a_wiped_store_costs_rows_only_after_a_lease_ttl_of_heartbeats() {
     let bench = Bench::new(Arc::new(fake.clone()));
     bench.put(IP, r#"{"IP":"10.1.0.1","ID":65537}"#).await;
     let import = bench.import();
-    let health = import.health.clone();
-    let heartbeat = Box::pin(reflector::follow_heartbeat(bench.store.clone(), health));
+    let heartbeat = Box::pin(import.clone().heartbeat());
     let ips: Task = Box::pin(import.ips(id(), ClusterIdLayout::Max255, bench.ips.0.clone()));
     let story = async {
         bench.ips.1.wait_for(|ips| ips.is_initialised()).await;
@@ -338,4 +338,26 @@ async fn a_wiped_store_costs_rows_only_after_a_lease_ttl_of_heartbeats() {
         assert!(bench.alarms.1.snapshot().is_empty());
     };
     with([heartbeat as Task, ips], story).await;
+}
+
+/// Only when a heartbeat came counts (Cilium never reads it); nonsense in it is shown, and gone with it.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_is_no_time_is_a_heartbeat_and_is_shown() {
+    let bench = Bench::new(Arc::new(Fake::new()));
+    bench.put("cilium/.heartbeat", "garbage").await;
+    let import = bench.import();
+    let (health, seen) = (import.health.clone(), bench.rejected.1.clone());
+    let age = || health.heartbeat_age(tokio::time::Instant::now().into_std());
+    let story = async {
+        seen.wait_for(|rows| rows.text().contains("\"garbage\" is not a time")).await;
+        assert_eq!(age(), Some(Duration::ZERO));
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        bench.put("cilium/.heartbeat", "2026-11-21T08:46:47Z").await;
+        seen.wait_for(|rows| rows.is_empty()).await;
+        assert_eq!(age(), Some(Duration::ZERO));
+    };
+    tokio::select! {
+        () = import.clone().heartbeat() => panic!("it ended"),
+        done = tokio::time::timeout(Duration::from_secs(600), story) => done.unwrap(),
+    }
 }
