@@ -87,6 +87,10 @@ pub enum Outcome {
 pub struct Core {
     range: RangeInclusive<u32>,
     sets: BTreeMap<Labels, Set>,
+    /// The sets by the number that they were granted.
+    granted: BTreeMap<NumericIdentity, Labels>,
+    /// The sets that wait, or whose keys are to be put again, by when.
+    timers: BTreeSet<(Instant, Labels)>,
     /// The numbers that the store has, and their labels.
     known: BTreeMap<NumericIdentity, (i64, Labels)>,
     by_labels: BTreeMap<Labels, BTreeSet<(i64, NumericIdentity)>>,
@@ -121,6 +125,18 @@ enum Phase {
     Held(NumericIdentity, Instant),
 }
 
+// === impl Phase ===
+
+impl Phase {
+    /// When it ends by itself.
+    fn timer(&self) -> Option<Instant> {
+        match self {
+            Self::Waiting(at) | Self::Held(_, at) => Some(*at),
+            _ => None,
+        }
+    }
+}
+
 // === impl Core ===
 
 impl Core {
@@ -129,6 +145,8 @@ impl Core {
         Self {
             range,
             sets: BTreeMap::new(),
+            granted: BTreeMap::new(),
+            timers: BTreeSet::new(),
             known: BTreeMap::new(),
             by_labels: BTreeMap::new(),
             synced: false,
@@ -141,6 +159,7 @@ impl Core {
     /// A number that this node held in an earlier run: granted at once, verified when the store answers.
     pub fn handle_restored(&mut self, labels: Labels, number: NumericIdentity) {
         let set = Set { requested: false, phase: Phase::Unsynced, granted: Some(number), failures: 0, orphan: None };
+        self.granted.insert(number, labels.clone());
         self.sets.insert(labels, set);
     }
 
@@ -164,7 +183,7 @@ impl Core {
         set.requested = false;
         // A transaction that is out may still put the slave key: it is forgotten when the answer is in.
         if !matches!(set.phase, Phase::Trying(_)) {
-            self.sets.remove(labels);
+            self.drop_set(labels);
             self.effects.push_back(Effect::Forget(labels.clone()));
         }
         self.effects.push_back(Effect::Withdraw(labels.clone()));
@@ -178,14 +197,9 @@ impl Core {
         if self.sets.contains_key(&labels) {
             self.look_again(now, &labels);
         }
-        let robbed =
-            |(held, set): (&Labels, &Set)| (set.granted == Some(number) && *held != labels).then(|| held.clone());
-        let robbed: Vec<Labels> = self.sets.iter().filter_map(robbed).collect();
-        for held in robbed {
+        if let Some(held) = self.granted.get(&number).filter(|held| **held != labels).cloned() {
             tracing::error!(%number, ours = %held, theirs = %labels, "identity was given to other labels: taking another");
-            if let Some(set) = self.sets.get_mut(&held) {
-                set.granted = None;
-            }
+            self.set_granted(&held, None);
             self.start(now, &held);
         }
     }
@@ -221,10 +235,8 @@ impl Core {
 
     /// The slave key of the labels went with its lease, or the store may be another one: keys are put again.
     pub fn handle_doubt(&mut self, now: Instant, labels: &Labels) {
-        if let Some(set) = self.sets.get_mut(labels)
-            && let Phase::Held(_, at) = &mut set.phase
-        {
-            *at = now;
+        if let Some(Phase::Held(number, _)) = self.sets.get(labels).map(|set| set.phase.clone()) {
+            self.set_phase(labels, Phase::Held(number, now));
         }
         self.handle_timeout(now);
     }
@@ -237,7 +249,7 @@ impl Core {
             return;
         }
         if !set.requested {
-            self.sets.remove(&labels);
+            self.drop_set(&labels);
             self.effects.push_back(Effect::Forget(labels));
             return;
         }
@@ -245,7 +257,7 @@ impl Core {
             Outcome::Done => {
                 set.failures = 0;
                 set.orphan = None;
-                set.phase = Phase::Confirming(attempt.number);
+                self.set_phase(&labels, Phase::Confirming(attempt.number));
                 self.look_again(now, &labels);
             }
             Outcome::Failed(reason) => {
@@ -263,11 +275,8 @@ impl Core {
 
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
-        let due = |(labels, set): (&Labels, &Set)| {
-            let due = matches!(set.phase, Phase::Waiting(at) | Phase::Held(_, at) if at <= now);
-            due.then(|| labels.clone())
-        };
-        let due: Vec<Labels> = self.sets.iter().filter_map(due).collect();
+        let later = self.timers.split_off(&(now + Duration::from_nanos(1), Labels::default()));
+        let due: Vec<Labels> = std::mem::replace(&mut self.timers, later).into_iter().map(|(_, labels)| labels).collect();
         for labels in due {
             self.start(now, &labels);
         }
@@ -280,11 +289,7 @@ impl Core {
 
     /// When [`handle_timeout`](Self::handle_timeout) has something to do.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let at = |set: &Set| match set.phase {
-            Phase::Waiting(at) | Phase::Held(_, at) => Some(at),
-            _ => None,
-        };
-        self.sets.values().filter_map(at).min()
+        self.timers.first().map(|(at, _)| *at)
     }
 
     /// The numbers in use, for the file that outlives us.
@@ -343,10 +348,10 @@ impl Core {
     }
 
     fn attempt(&mut self, labels: Labels, number: NumericIdentity, mode: Mode, users: Users) {
-        let Some(set) = self.sets.get_mut(&labels) else { return };
-        let attempt = Attempt { labels, number, mode, users };
+        let Some(set) = self.sets.get(&labels) else { return };
+        let attempt = Attempt { labels: labels.clone(), number, mode, users };
         if set.phase != Phase::Trying(attempt.clone()) {
-            set.phase = Phase::Trying(attempt.clone());
+            self.set_phase(&labels, Phase::Trying(attempt.clone()));
             self.effects.push_back(Effect::Try(attempt));
         }
     }
@@ -365,9 +370,9 @@ impl Core {
             }
             _ => None,
         };
-        if let (Some(number), Some(set)) = (confirmed, self.sets.get_mut(labels)) {
-            set.phase = Phase::Held(number, now + KEEP_ALIVE);
-            set.granted = Some(number);
+        if let Some(number) = confirmed {
+            self.set_phase(labels, Phase::Held(number, now + KEEP_ALIVE));
+            self.set_granted(labels, Some(number));
             self.effects.push_back(Effect::Grant(labels.clone(), Grant::Identity(number)));
         }
     }
@@ -393,7 +398,37 @@ impl Core {
         let Some(set) = self.sets.get_mut(labels) else { return };
         let wait = BACKOFF.saturating_mul(1 << set.failures.min(8)).min(MAX_BACKOFF);
         set.failures += 1;
-        set.phase = Phase::Waiting(now + wait);
+        self.set_phase(labels, Phase::Waiting(now + wait));
+    }
+
+    fn set_phase(&mut self, labels: &Labels, phase: Phase) {
+        let Some(set) = self.sets.get_mut(labels) else { return };
+        let before = std::mem::replace(&mut set.phase, phase);
+        let after = set.phase.timer();
+        if let Some(at) = before.timer() {
+            self.timers.remove(&(at, labels.clone()));
+        }
+        if let Some(at) = after {
+            self.timers.insert((at, labels.clone()));
+        }
+    }
+
+    fn set_granted(&mut self, labels: &Labels, number: Option<NumericIdentity>) {
+        let Some(set) = self.sets.get_mut(labels) else { return };
+        if let Some(before) = std::mem::replace(&mut set.granted, number)
+            && self.granted.get(&before) == Some(labels)
+        {
+            self.granted.remove(&before);
+        }
+        if let Some(number) = number {
+            self.granted.insert(number, labels.clone());
+        }
+    }
+
+    fn drop_set(&mut self, labels: &Labels) {
+        self.set_granted(labels, None);
+        self.set_phase(labels, Phase::Unsynced);
+        self.sets.remove(labels);
     }
 
     /// A random number that the store does not show; `None` when all are taken.
@@ -408,9 +443,8 @@ impl Core {
         self.random ^= self.random >> 7;
         self.random ^= self.random << 17;
         let start = self.random % size;
-        let tried: BTreeSet<NumericIdentity> = self.sets.values().filter_map(|set| set.granted).collect();
         let number = |step: u64| u32::try_from((start + step) % size).ok().map(|at| NumericIdentity::new(first + at));
-        let free = |number: &NumericIdentity| !self.known.contains_key(number) && !tried.contains(number);
+        let free = |number: &NumericIdentity| !self.known.contains_key(number) && !self.granted.contains_key(number);
         let found = (0..size).filter_map(number).find(free);
         self.exhausted = found.is_none();
         found

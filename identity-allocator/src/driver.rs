@@ -1,18 +1,23 @@
 //! The task that runs the [`Core`] over the tables and the store.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
+use futures_util::FutureExt;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use kvstore::{Backend, Cause, Leases};
 use model::{ClusterName, Labels, NumericIdentity, Source};
 use statedb::{Change, Reader, Writer};
 use tables::{Identity, IdentityGrant, IdentityRequest};
 
 use crate::{Attempt, Core, Effect, Outcome, held, txn};
+
+/// Transactions that are out at one time: a store syncs as many with one write to its disk.
+const AT_ONCE: usize = 64;
 
 /// What the allocator reads, writes and talks to.
 pub struct Inputs {
@@ -47,6 +52,7 @@ pub async fn run(inputs: Inputs) {
     let mut identities = inputs.identities.changes();
     let mut lost = inputs.leases.lost_keys(wire::identity::value_prefix_all());
     let mut saved = BTreeMap::new();
+    let (mut due, mut out) = (VecDeque::new(), FuturesUnordered::new());
     loop {
         let now = Instant::now();
         for change in requests.drain() {
@@ -75,10 +81,7 @@ pub async fn run(inputs: Inputs) {
         core.handle_timeout(now);
         while let Some(effect) = core.poll_effect() {
             match effect {
-                Effect::Try(attempt) => {
-                    let outcome = attempt_once(&inputs, &attempt).await;
-                    core.handle_outcome(Instant::now(), attempt, outcome);
-                }
+                Effect::Try(attempt) => due.push_back(attempt),
                 Effect::Forget(labels) => forget(&inputs, &labels).await,
                 Effect::Grant(labels, grant) => drop(inputs.grants.upsert(IdentityGrant { labels, grant })),
                 Effect::Withdraw(labels) => drop(inputs.grants.delete(&labels)),
@@ -92,8 +95,17 @@ pub async fn run(inputs: Inputs) {
                 Err(error) => tracing::error!(error = %error, "numbers in use would not survive a restart"),
             }
         }
+        let free = AT_ONCE - out.len();
+        out.extend(due.drain(..free.min(due.len())).map(|attempt| attempt_once(&inputs, attempt)));
         let timeout = core.poll_timeout();
         tokio::select! {
+            Some((attempt, outcome)) = out.next() => {
+                core.handle_outcome(Instant::now(), attempt, outcome);
+                // What came together is looked at together: the loop's own work is paid once.
+                while let Some(Some((attempt, outcome))) = out.next().now_or_never() {
+                    core.handle_outcome(Instant::now(), attempt, outcome);
+                }
+            }
             () = requests.wait() => {}
             () = identities.wait() => {}
             Some(key) = lost.recv() => {
@@ -108,7 +120,12 @@ pub async fn run(inputs: Inputs) {
     }
 }
 
-async fn attempt_once(inputs: &Inputs, attempt: &Attempt) -> Outcome {
+async fn attempt_once(inputs: &Inputs, attempt: Attempt) -> (Attempt, Outcome) {
+    let outcome = ask(inputs, &attempt).await;
+    (attempt, outcome)
+}
+
+async fn ask(inputs: &Inputs, attempt: &Attempt) -> Outcome {
     let key = txn::slave_key(&attempt.labels, inputs.node_ip);
     let lease = match inputs.leases.lease_for(&key).await {
         Ok(lease) => lease,
