@@ -276,7 +276,8 @@ impl Core {
     /// Time passed.
     pub fn handle_timeout(&mut self, now: Instant) {
         let later = self.timers.split_off(&(now + Duration::from_nanos(1), Labels::default()));
-        let due: Vec<Labels> = std::mem::replace(&mut self.timers, later).into_iter().map(|(_, labels)| labels).collect();
+        let due: Vec<Labels> =
+            std::mem::replace(&mut self.timers, later).into_iter().map(|(_, labels)| labels).collect();
         for labels in due {
             self.start(now, &labels);
         }
