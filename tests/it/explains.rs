@@ -50,7 +50,7 @@ fn all(text: &str, parts: &[&str]) -> Result<()> {
 fn status(stage: &Stage) -> Result<()> {
     let node = stage.node_of("client-a")?;
     let text = run(stage, node, "status --verbose")?;
-    all(&text, &["1/1 connected", "lock leases=0", "has-quorum=true", "heartbeat ", "Versions:      causeway 0.1.0"])?;
+    all(&text, &["1/1 connected", "lock leases=1", "has-quorum=true", "heartbeat ", "Versions:      causeway 0.1.0"])?;
     all(
         &text,
         &["datapath-ipcache: 0 waiting", "export-to-kvstore", "tasks running", "ipcache4 0.0 % (", "west/ip: "],
