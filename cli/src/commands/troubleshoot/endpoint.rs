@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kvstore::{Backend, Etcd, EtcdConfig};
-use tokio::net::TcpStream;
+use kvstore::{Address, Backend, Etcd, EtcdConfig};
+use tokio::net::{TcpStream, UnixStream};
 use tokio::time::timeout as within;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::pem::PemObject;
@@ -17,17 +17,24 @@ use super::{certificates, whole};
 
 pub(super) async fn check(report: &mut Report, config: &EtcdConfig, endpoint: &str, timeout: Duration) {
     let part = format!("Endpoint {endpoint}");
-    let address = endpoint.rsplit("//").next().unwrap_or(endpoint).trim_end_matches('/');
-    let Some(stream) = reach(report, &part, address, timeout).await else { return };
-    if endpoint.starts_with("https://") && !config.insecure_transport {
-        let host = address.rsplit_once(':').map_or(address, |(host, _)| host);
-        match handshake(config, host.trim_matches(['[', ']']), stream, timeout).await {
-            Ok((text, chain)) => {
-                report.good(&part, text);
-                certificates::server(report, &part, &chain);
+    match Address::of(endpoint) {
+        Address::Tcp { authority, host } => {
+            let Some(stream) = reach(report, &part, &authority, timeout).await else { return };
+            if endpoint.starts_with("https://") && !config.insecure_transport {
+                match handshake(config, &host, stream, timeout).await {
+                    Ok((text, chain)) => {
+                        report.good(&part, text);
+                        certificates::server(report, &part, &chain);
+                    }
+                    Err(error) => return report.bad(&part, format!("TLS: {error}")),
+                }
             }
-            Err(error) => return report.bad(&part, format!("TLS: {error}")),
         }
+        Address::Unix(path) => match within(timeout, UnixStream::connect(&path)).await {
+            Ok(Ok(_)) => report.good(&part, format!("socket {}", path.display())),
+            Ok(Err(error)) => return report.bad(&part, format!("socket {}: {error}", path.display())),
+            Err(_) => return report.bad(&part, format!("socket {}: no answer within {timeout:?}", path.display())),
+        },
     }
     let one = EtcdConfig { endpoints: vec![endpoint.to_owned()], ..config.clone() };
     let asked = within(timeout, async {
