@@ -55,10 +55,11 @@ pub(crate) fn keys(stage: &Stage) -> Result<BTreeSet<String>> {
     for (cluster, store) in &stage.bed.stores {
         let text = store.etcdctl(&["get", "--prefix", "--keys-only", "cilium/"])?;
         let listed = stores::list(store).with_context(|| format!("list the store of {cluster}"))?;
-        // Locks come and go, and so do numbers that no address has.
-        let needed = |key: &&str| match key.strip_prefix("cilium/state/identities/v1/id/") {
-            Some(number) => listed.ips.iter().any(|ip| ip.identity.to_string() == number),
-            None => !key.is_empty() && !key.contains("/locks/"),
+        // Locks come and go, and so do numbers that no address has, and their users.
+        let needed = |key: &&str| match key.strip_prefix("cilium/state/identities/v1/") {
+            Some(identity) => listed.names(identity),
+            // The heartbeat is put each minute.
+            None => !["", "cilium/.heartbeat"].contains(key) && !key.starts_with("cilium/.initlock/"),
         };
         let names = text.lines().filter(needed);
         keys.extend(names.map(|key| format!("{cluster} {key}")));

@@ -70,6 +70,16 @@ impl Listed {
         backends.into_iter().flatten().filter_map(|(ip, _)| ip.parse().ok()).collect()
     }
 
+    /// Whether the rest of an identity's key, `id/<number>` or `value/<labels>/<node>`, is of one that an address has.
+    pub(super) fn names(&self, key: &str) -> bool {
+        let used = |number: u32| self.ips.iter().any(|ip| ip.identity == number);
+        if let Some(number) = key.strip_prefix("id/") {
+            return number.parse().is_ok_and(used);
+        }
+        let labels = key.strip_prefix("value/").and_then(|rest| rest.rsplit_once('/')).map(|(labels, _)| labels);
+        labels.is_some_and(|labels| self.identities.iter().any(|(number, of)| of == labels && used(*number)))
+    }
+
     fn take(&mut self, key: &str, value: &str) -> Result<()> {
         let rest = key.strip_prefix("cilium/state/").unwrap_or(key);
         let parts: Vec<&str> = rest.splitn(3, '/').collect();
@@ -127,6 +137,11 @@ mod tests {
         assert_eq!(listed.addresses_of("demo", "web"), [ip("10.1.1.2")].into());
         assert!(listed.addresses_of("demo", "we").is_empty() && listed.addresses_of("other", "web").is_empty());
         assert_eq!(listed.backends("demo", "web"), [ip("10.2.1.2")]);
+        let labels = "k8s:app=web;k8s:io.kubernetes.pod.namespace=demo;";
+        assert!(listed.names("id/70000") && listed.names(&format!("value/{labels}/192.168.0.1")));
+        for unused in ["id/70001", "value/k8s:app=gone;/192.168.0.1", "locks/id/70000/1f", "value/"] {
+            assert!(!listed.names(unused), "{unused}");
+        }
         assert_eq!(listed.nodes[0].ips, [ip("192.168.0.1")]);
         assert!(listed.take("cilium/state/ip/v1/default/x", "{}").is_err());
     }
