@@ -85,7 +85,7 @@ pub const SCENARIOS: &[Scenario] = &[
     row("heartbeat-lost", "a heartbeat stops, becomes nonsense, and goes", 75, operator::heartbeat_lost, AsBefore),
     row("store-killed", "the own store is killed and started", 20, store::killed, AsBefore),
     row("store-paused", "the own store stands still", 55, store::paused, AsBefore),
-    row("store-slow", "the own store takes two seconds for whatever it is asked", 35, store::slow, AsBefore),
+    row("store-slow", "the own store answers once in two seconds", 35, store::slow, AsBefore),
     row("store-blackholed", "the own store's link drops everything", 60, link::blackholed, AsBefore),
     row(
         "store-half-open",
