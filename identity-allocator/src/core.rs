@@ -89,6 +89,8 @@ pub struct Core {
     sets: BTreeMap<Labels, Set>,
     /// The sets by the number that they were granted.
     granted: BTreeMap<NumericIdentity, Labels>,
+    /// How often [`Core::held`] has changed.
+    held_version: u64,
     /// The sets that wait, or whose keys are to be put again, by when.
     timers: BTreeSet<(Instant, Labels)>,
     /// The numbers that the store has, and their labels.
@@ -146,6 +148,7 @@ impl Core {
             range,
             sets: BTreeMap::new(),
             granted: BTreeMap::new(),
+            held_version: 0,
             timers: BTreeSet::new(),
             known: BTreeMap::new(),
             by_labels: BTreeMap::new(),
@@ -298,6 +301,11 @@ impl Core {
         self.sets.iter().filter_map(|(labels, set)| Some((labels, set.granted?)))
     }
 
+    /// Another number when [`held`](Self::held) says something else.
+    pub fn held_version(&self) -> u64 {
+        self.held_version
+    }
+
     /// Begins, or begins again, to look for a number.
     fn start(&mut self, now: Instant, labels: &Labels) {
         let Some(set) = self.sets.get(labels) else { return };
@@ -416,6 +424,9 @@ impl Core {
 
     fn set_granted(&mut self, labels: &Labels, number: Option<NumericIdentity>) {
         let Some(set) = self.sets.get_mut(labels) else { return };
+        if set.granted != number {
+            self.held_version += 1;
+        }
         if let Some(before) = std::mem::replace(&mut set.granted, number)
             && self.granted.get(&before) == Some(labels)
         {

@@ -1,16 +1,16 @@
 //! The task that runs the [`Core`] over the tables and the store.
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kvstore::{Backend, Cause, Leases};
-use model::{ClusterName, Labels, NumericIdentity, Source};
+use model::{ClusterName, Labels, Source};
 use statedb::{Change, Reader, Writer};
 use tables::{Identity, IdentityGrant, IdentityRequest};
 
@@ -18,6 +18,9 @@ use crate::{Attempt, Core, Effect, Outcome, held, txn};
 
 /// Transactions that are out at one time: a store syncs as many with one write to its disk.
 const AT_ONCE: usize = 64;
+
+/// The file has every number: it is written at once, but not again for each of many that come together.
+const SAVE_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What the allocator reads, writes and talks to.
 pub struct Inputs {
@@ -51,10 +54,11 @@ pub async fn run(inputs: Inputs) {
     let mut requests = inputs.requests.changes();
     let mut identities = inputs.identities.changes();
     let mut lost = inputs.leases.lost_keys(wire::identity::value_prefix_all());
-    let mut saved = BTreeMap::new();
+    // What was read is what the file has.
+    let (mut saved, mut save_at) = (core.held_version(), runtime::now());
     let (mut due, mut out) = (VecDeque::new(), FuturesUnordered::new());
     loop {
-        let now = Instant::now();
+        let now = runtime::now();
         for change in requests.drain() {
             let labels = change.row().labels.clone();
             match change {
@@ -87,23 +91,23 @@ pub async fn run(inputs: Inputs) {
                 Effect::Withdraw(labels) => drop(inputs.grants.delete(&labels)),
             }
         }
-        let now_held: BTreeMap<Labels, NumericIdentity> =
-            core.held().map(|(labels, id)| (labels.clone(), id)).collect();
-        if now_held != saved {
-            match held::save(&inputs.file, now_held.iter().map(|(labels, id)| (labels, *id))) {
-                Ok(()) => saved = now_held,
+        if core.held_version() != saved && now >= save_at {
+            save_at = now + SAVE_INTERVAL;
+            match held::save(&inputs.file, core.held()) {
+                Ok(()) => saved = core.held_version(),
                 Err(error) => tracing::error!(error = %error, "numbers in use would not survive a restart"),
             }
         }
         let free = AT_ONCE - out.len();
         out.extend(due.drain(..free.min(due.len())).map(|attempt| attempt_once(&inputs, attempt)));
-        let timeout = core.poll_timeout();
+        let timeout = [core.poll_timeout(), Some(save_at).filter(|_| core.held_version() != saved)];
+        let timeout = timeout.into_iter().flatten().min();
         tokio::select! {
             Some((attempt, outcome)) = out.next() => {
-                core.handle_outcome(Instant::now(), attempt, outcome);
+                core.handle_outcome(runtime::now(), attempt, outcome);
                 // What came together is looked at together: the loop's own work is paid once.
                 while let Some(Some((attempt, outcome))) = out.next().now_or_never() {
-                    core.handle_outcome(Instant::now(), attempt, outcome);
+                    core.handle_outcome(runtime::now(), attempt, outcome);
                 }
             }
             () = requests.wait() => {}
@@ -112,7 +116,7 @@ pub async fn run(inputs: Inputs) {
                 let parsed = std::str::from_utf8(&key).ok().and_then(wire::identity::parse_value_key);
                 let labels = parsed.and_then(|(labels, _)| wire::labels::decode("", labels.as_bytes()).ok());
                 if let Some(labels) = labels {
-                    core.handle_doubt(Instant::now(), &labels);
+                    core.handle_doubt(runtime::now(), &labels);
                 }
             }
             () = runtime::sleep_until(timeout) => {}

@@ -26,6 +26,8 @@ pub struct ClientOptions {
     pub bootstrap_qps: u32,
     /// Requests at one time; 0: as many as `qps`.
     pub max_inflight: usize,
+    /// Keys of a page, at most; 0: as many as are asked for.
+    pub page_limit: u32,
     pub request_timeout: Duration,
 }
 
@@ -59,7 +61,7 @@ pub struct ConnectionStatus {
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { qps: 20, bootstrap_qps: 0, max_inflight: 0, request_timeout: Duration::from_secs(10) }
+        Self { qps: 20, bootstrap_qps: 0, max_inflight: 0, page_limit: 0, request_timeout: Duration::from_secs(10) }
     }
 }
 
@@ -132,7 +134,11 @@ impl Client {
 }
 
 impl Backend for Client {
-    fn range(&self, range: Range) -> Pending<'_, RangeResult> {
+    fn range(&self, mut range: Range) -> Pending<'_, RangeResult> {
+        // What is not asked for in pages is not cut into some.
+        if range.limit > 0 && self.options.page_limit > 0 {
+            range.limit = range.limit.min(self.options.page_limit);
+        }
         Box::pin(async move {
             let key = range.key.clone();
             // The later pages of a list belong to its first.
@@ -261,6 +267,21 @@ mod tests {
         fake.set_delay(Duration::ZERO);
         client.put("a".into(), "3".into(), None).await.unwrap();
         assert_eq!(client.connection_status().consecutive_failures, 0);
+    }
+
+    #[tokio::test]
+    async fn a_page_has_no_more_keys_than_the_limit_and_a_list_has_all() {
+        let fake = Fake::new();
+        for n in 0..25 {
+            fake.put(format!("p/{n:02}").into(), "v".into(), None).await.unwrap();
+        }
+        let options = ClientOptions { qps: 0, page_limit: 10, ..ClientOptions::default() };
+        let client = Client::new(Arc::new(fake), options);
+        let pages = |limit| client.range(Range::prefix("p/").limit(limit));
+        assert_eq!(pages(1000).await.unwrap().kvs.len(), 10);
+        assert_eq!(pages(5).await.unwrap().kvs.len(), 5);
+        assert_eq!(pages(0).await.unwrap().kvs.len(), 25, "nobody asked for pages");
+        assert_eq!(crate::list(&*client, "p/", 0).await.unwrap().kvs.len(), 25);
     }
 
     #[tokio::test(start_paused = true)]

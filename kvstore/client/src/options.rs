@@ -21,6 +21,8 @@ pub struct Options {
     pub bootstrap_qps: Option<u32>,
     /// `etcd.maxInflight`: requests at one time; as many as `qps` unless stated.
     pub max_inflight: Option<usize>,
+    /// `etcd.limit`: keys of a page of a list, at most; 0 or absent: pages are sized by bytes alone.
+    pub limit: Option<u32>,
     /// `etcd.keepaliveHeartbeat`: how often a silent connection is probed.
     pub keep_alive_time: Option<Duration>,
     /// `etcd.keepaliveTimeout`: how long a probe may stay without an answer.
@@ -74,8 +76,6 @@ const KEYS: [&str; 8] = [
 
 impl Options {
     /// Reads the flag's text. The empty text is no option.
-    ///
-    /// `etcd.limit` is checked and then left alone: pages are sized by bytes.
     pub fn parse(text: &str) -> Result<Self, OptionsError> {
         let mut options = Self::default();
         for pair in text.split(',').map(str::trim).filter(|pair| !pair.is_empty()) {
@@ -94,7 +94,7 @@ impl Options {
                 "etcd.maxInflight" => options.max_inflight = Some(number()? as usize),
                 "etcd.keepaliveHeartbeat" => options.keep_alive_time = Some(time()?),
                 "etcd.keepaliveTimeout" => options.keep_alive_timeout = Some(time()?),
-                _ => drop(number()?),
+                _ => options.limit = Some(number()?),
             }
         }
         if options.address.is_some() && options.config.is_some() {
@@ -114,6 +114,7 @@ impl Options {
         ClientOptions {
             qps: self.qps.unwrap_or(default.qps),
             max_inflight: self.max_inflight.unwrap_or(default.max_inflight),
+            page_limit: self.limit.unwrap_or(default.page_limit),
             ..default
         }
     }
@@ -236,6 +237,7 @@ mod tests {
         assert_eq!(options.etcd_config().unwrap().endpoints, ["http://127.0.0.1:2379"]);
         let client = options.client_options();
         assert_eq!((client.qps, client.max_inflight, client.bootstrap_qps), (100, 10, 10_000));
+        assert_eq!(client.page_limit, 256);
         assert_eq!(options.remote_client_options().bootstrap_qps, 0, "remote stores do not inherit it");
         assert_eq!(options.keep_alive_time, Some(Duration::from_secs(15)));
         assert_eq!(Options::parse("").unwrap(), Options::default());

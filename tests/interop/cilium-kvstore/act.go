@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"os"
+	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -26,6 +27,9 @@ type options struct {
 	ttl                     time.Duration
 	// Somebody else is the cluster's operator.
 	within bool
+	// What a benchmark measures: how far a reader goes; keys of a page of a list, 0 for the client's own.
+	stage string
+	page  uint
 }
 
 // part plays until its input ends: a line is a command, and what it prints ends with the line "end".
@@ -34,7 +38,8 @@ type part interface {
 }
 
 // act plays one part: "publish" is a cluster that Cilium writes, "stock" is its agent's remote-cluster code, "inside"
-// reads the store as an agent of the same cluster does, "race" takes identities as one of many.
+// reads the store as an agent of the same cluster does, "race" takes identities as one of many; "read" and "allocate" are
+// what ours is measured beside.
 func act(name string, args []string) {
 	var o options
 	flags := flag.NewFlagSet(name, flag.ExitOnError)
@@ -44,6 +49,8 @@ func act(name string, args []string) {
 	flags.UintVar(&o.number, "number", 0, "of this writer among several")
 	flags.StringVar(&o.mesh, "mesh", "", "directory of client files")
 	flags.BoolVar(&o.within, "within", false, "the cluster has a configuration already")
+	flags.StringVar(&o.stage, "stage", "map", "how far to read: list, decode, table or map")
+	flags.UintVar(&o.page, "page", 0, "keys of a page of a list")
 	flags.DurationVar(&o.ttl, "ttl", 15*time.Minute, "time to live of leases")
 	flags.Parse(args)
 
@@ -55,6 +62,7 @@ func act(name string, args []string) {
 	ctx := context.Background()
 	parts := map[string]func(context.Context, options, *slog.Logger) (part, error){
 		"publish": newPublisher, "stock": newStock, "inside": newInside, "race": newRacer,
+		"read": newReader, "allocate": newTaker,
 	}
 	create, known := parts[name]
 	if !known {
@@ -83,6 +91,9 @@ func (client) IsEnabled() bool { return true }
 
 func dial(ctx context.Context, log *slog.Logger, o options) (client, error) {
 	words := map[string]string{"etcd.address": o.endpoint, "etcd.qps": "10000", "etcd.bootstrapQps": "10000"}
+	if o.page != 0 {
+		words["etcd.limit"] = strconv.Itoa(int(o.page))
+	}
 	extra := kvstore.ExtraOptions{ClusterName: o.cluster, LeaseTTL: o.ttl, MaxConsecutiveQuorumErrors: 2}
 	operations, connected := kvstore.NewClient(ctx, log, kvstore.EtcdBackendName, words, extra)
 	select {
