@@ -31,6 +31,10 @@ pub struct Inputs {
 /// `--clustermesh-sync-timeout`.
 const MESH_SYNC: Duration = Duration::from_secs(60);
 
+/// Selectors are shown with everything that they select, which would make each identity cost as much as all before it:
+/// people can wait.
+const PUBLISH_INTERVAL: Duration = Duration::from_secs(1);
+
 /// Runs until the future is dropped.
 ///
 /// Writes nothing before rules and endpoints are complete: a restarted agent without its rules would open what the
@@ -53,6 +57,7 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
     let mut ipcache = tables.ipcache.watch();
     let mut local: BTreeMap<NumericIdentity, usize> = BTreeMap::new();
     let mut identity_of = BTreeMap::new();
+    let (mut unpublished, mut publish_at) = (false, tokio::time::Instant::now());
     loop {
         let mut progress = PolicyProgress::default();
         let (changed, snapshot) = rules.drain_with_snapshot();
@@ -122,14 +127,17 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
         {
             announced.done();
         }
-        if rules_changed || identities_changed || !changed.is_empty() {
+        unpublished |= rules_changed || identities_changed || !changed.is_empty();
+        if unpublished && tokio::time::Instant::now() >= publish_at {
             publish_selectors(&core, &tables.selectors);
+            (unpublished, publish_at) = (false, tokio::time::Instant::now() + PUBLISH_INTERVAL);
         }
         tokio::select! {
             () = rules.wait() => {}
             () = identities.wait() => {}
             () = endpoints.wait() => {}
             () = ipcache.changed(), if !core.leaving().is_empty() => {}
+            () = tokio::time::sleep_until(publish_at), if unpublished => {}
             () = tokio::time::sleep_until(mesh_sync), if announced.is_some() && !waited => {}
         }
     }

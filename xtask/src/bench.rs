@@ -12,6 +12,7 @@ use crate::{repo, setup};
 
 mod binary;
 mod callgrind;
+mod control;
 mod growth;
 mod one_more;
 mod packet;
@@ -23,7 +24,7 @@ use record::Figure;
 /// Which benchmarks run.
 #[derive(clap::Args)]
 pub(crate) struct Args {
-    /// Only the benchmarks whose name contains this: packet, list, memory, one-more, propagation, cni, restart, store, growth
+    /// Only the benchmarks whose name contains this: packet, list, memory, control, propagation, cni, restart, store, growth
     name: Option<String>,
 }
 
@@ -38,7 +39,7 @@ const BENCHES: [Bench; 9] = [
     Bench { name: "packet", root: true, run: packet::run },
     Bench { name: "memory", root: false, run: || binary::run("statedb", "memory") },
     Bench { name: "list", root: false, run: || binary::run("reflector", "list") },
-    Bench { name: "one-more", root: false, run: one_more::run },
+    Bench { name: "control", root: true, run: control::run },
     Bench { name: "propagation", root: true, run: || in_mesh("propagation") },
     Bench { name: "cni", root: true, run: || in_mesh("cni") },
     Bench { name: "restart", root: true, run: || in_mesh("restart") },

@@ -16,6 +16,7 @@ require (
 	github.com/cilium/hive v1.0.4
 	github.com/cilium/statedb v0.8.4
 	go.etcd.io/etcd/client/v3 v3.6.12
+	golang.org/x/sys v0.46.0
 )
 
 require (
@@ -127,7 +128,6 @@ require (
 	golang.org/x/net v0.56.0 // indirect
 	golang.org/x/oauth2 v0.36.0 // indirect
 	golang.org/x/sync v0.21.0 // indirect
-	golang.org/x/sys v0.46.0 // indirect
 	golang.org/x/term v0.44.0 // indirect
 	golang.org/x/text v0.39.0 // indirect
 	golang.org/x/time v0.15.0 // indirect

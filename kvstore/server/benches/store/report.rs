@@ -10,12 +10,12 @@ pub(crate) fn pairs() -> usize {
 /// Takes pairs, peer and ours alternating in order, and prints the median of ours against the peer's.
 pub(crate) fn compare(name: &str, unit: &str, aim: Option<f64>, values: &[(f64, f64)]) -> Result<()> {
     ensure!(!values.is_empty(), "{name}: no pair");
-    let ratios: Vec<f64> = values.iter().map(|(etcd, ours)| ours / etcd).collect();
-    let shown: Vec<String> = values.iter().map(|(etcd, ours)| format!("{etcd:.3}/{ours:.3}")).collect();
-    let (etcd, ours) = (median(values.iter().map(|pair| pair.0)), median(values.iter().map(|pair| pair.1)));
-    eprintln!("{name}: etcd/ours in {unit}: {}", shown.join(" "));
+    let ratios: Vec<f64> = values.iter().map(|(peer, ours)| ours / peer).collect();
+    let shown: Vec<String> = values.iter().map(|(peer, ours)| format!("{peer:.3}/{ours:.3}")).collect();
+    let (peer, ours) = (median(values.iter().map(|pair| pair.0)), median(values.iter().map(|pair| pair.1)));
+    eprintln!("{name}: peer/ours in {unit}: {}", shown.join(" "));
     line(
-        &format!("{name}, ours against etcd ({ours:.2} against {etcd:.2} {unit})"),
+        &format!("{name}, ours against the peer's ({ours:.2} against {peer:.2} {unit})"),
         median(ratios.into_iter()),
         "x",
         aim,
