@@ -26,7 +26,7 @@ impl datapath::Listener for Arrivals {
             datapath::Seen::Prefix(prefix) => Mark::Prefix(prefix),
             datapath::Seen::Backend(addr) => Mark::Backend(addr),
         };
-        self.0.realized(Instant::now(), mark);
+        self.0.realized(runtime::now(), mark);
     }
 }
 

@@ -3,7 +3,6 @@
 //! What is counted as it happens registers itself where it happens; this is the rest.
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use model::Direction;
 use prometheus::core::{Collector, Desc};
@@ -195,7 +194,7 @@ impl StatusMetrics {
         let remote = |what: &str, help: &str, value: &dyn Fn(&api::RemoteCluster) -> f64| {
             gauge(&name(what), help, labels, each(value))
         };
-        let ages = self.health.store.freshness.ages(Instant::now());
+        let ages = self.health.store.freshness.ages(runtime::now());
         let age = |age: &reflector::SourceAge| {
             Some((vec![age.cluster.to_string(), age.resource.to_owned()], age.age?.as_secs_f64()))
         };
@@ -239,7 +238,7 @@ impl StatusMetrics {
             initial("identities/v1", &tables.identities.read, health),
             initial("services/v1", &tables.global_services.read, health),
         ];
-        let beats = health.store.freshness.heartbeats(Instant::now()).into_iter();
+        let beats = health.store.freshness.heartbeats(runtime::now()).into_iter();
         let beats = beats.map(|(cluster, age)| (vec![cluster.to_string()], age.as_secs_f64()));
         let exports = health.store.exports.summary();
         let queue = vec![(vec!["all".to_owned(), health.cluster.to_string()], exports.backlog as f64)];

@@ -97,7 +97,7 @@ async fn ask(args: &Args) -> Result<Vec<Prefix>> {
             Ok(None) => {}
             Err(error) => tracing::warn!(error = error.full(), "cannot ask for ranges of pod addresses"),
         }
-        tokio::time::sleep(EVERY).await;
+        runtime::sleep(EVERY).await;
     }
     bail!("the operator was never asked")
 }

@@ -110,7 +110,7 @@ impl Inputs {
                 Ok(Some(refused)) => refused,
                 Err(error) => {
                     tracing::debug!(error = error.full(), "the node is not registered yet");
-                    tokio::time::sleep(RETRY).await;
+                    runtime::sleep(RETRY).await;
                     continue;
                 }
             };
@@ -119,7 +119,7 @@ impl Inputs {
             }
             self.alarms.upsert(Alarm { name: ALARM.into(), message: refused.as_str().into() });
             said = refused;
-            tokio::time::sleep(RETRY).await;
+            runtime::sleep(RETRY).await;
         }
         self.alarms.delete(&ALARM.into());
     }

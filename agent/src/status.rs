@@ -8,7 +8,6 @@ mod maps;
 mod mesh;
 
 use std::sync::Arc;
-use std::time::Instant;
 
 use api::{Healthz, IpamStatus, RejectedCount, SourceStaleness, State, Status, Versions};
 use parking_lot::Mutex;
@@ -90,7 +89,7 @@ impl Health {
             let source = format!("{}/{}", age.cluster, age.resource);
             Some(SourceStaleness { source, seconds: age.age?.as_secs_f64() })
         };
-        self.store.freshness.ages(Instant::now()).iter().filter_map(row).collect()
+        self.store.freshness.ages(runtime::now()).iter().filter_map(row).collect()
     }
 
     fn rejected(&self) -> Vec<RejectedCount> {

@@ -14,6 +14,7 @@
 //! layout of its maps.
 
 mod churn;
+mod clock;
 mod controls;
 mod judge;
 mod mend;

@@ -5,11 +5,13 @@ use testbed::demo::service::relabel;
 use testbed::demo::{PODS, Stage};
 use testbed::{PodSpec, Process};
 
+use crate::clock;
 use crate::scenarios::agent;
 
 /// Mends what it finds broken; nothing when nothing is.
 pub(crate) fn mend(stage: &mut Stage) -> Result<()> {
     links(stage)?;
+    stores(stage)?;
     processes(stage)?;
     pods(stage)
 }
@@ -37,14 +39,22 @@ fn links(stage: &mut Stage) -> Result<()> {
     Ok(())
 }
 
-fn processes(stage: &mut Stage) -> Result<()> {
-    let bed = &mut stage.bed;
-    for cluster in bed.plan.clusters.clone() {
-        let (store, ledger) = bed.store(&cluster.name)?;
+/// Every store first: an agent that lacks one, its own or another cluster's, is never ready.
+fn stores(stage: &mut Stage) -> Result<()> {
+    for cluster in stage.bed.plan.clusters.clone() {
+        let (store, ledger) = stage.bed.store(&cluster.name)?;
         if !store.process.is_alive() {
             store.restart(ledger)?;
         }
         store.process.resume()?;
+    }
+    Ok(())
+}
+
+fn processes(stage: &mut Stage) -> Result<()> {
+    clock::of_the_machine(&mut stage.bed)?;
+    let bed = &mut stage.bed;
+    for cluster in bed.plan.clusters.clone() {
         if !bed.operators.get_mut(&cluster.name).is_some_and(Process::is_alive) {
             bed.restart(|parts| parts.operators.get_mut(&cluster.name))?;
         }
@@ -58,10 +68,10 @@ fn processes(stage: &mut Stage) -> Result<()> {
             if let Some(agent) = bed.agents.get_mut(&node.name) {
                 agent.resume()?;
             }
-            bed.wait_ready(node)?;
         }
     }
-    Ok(())
+    let nodes: Vec<_> = bed.plan.clusters.iter().flat_map(|cluster| cluster.nodes.clone()).collect();
+    nodes.iter().try_for_each(|node| bed.wait_ready(node))
 }
 
 /// Pods that took an address leave, and each of the demo's is there, serves and has its label.

@@ -25,6 +25,8 @@ pub struct Report {
     pub started: String,
     /// Each scenario, in order.
     pub scenarios: Vec<ScenarioReport>,
+    /// Names of those of `all` that ran not at all, for lack of time.
+    pub left_out: Vec<String>,
 }
 
 /// What was counted beside the traffic.
@@ -32,6 +34,8 @@ pub struct Report {
 pub struct Figures {
     /// How long the scenario took.
     pub seconds: f64,
+    /// When it was shortened: `ran 20 of 100 kills`.
+    pub shortened: Option<String>,
     /// Shared keys that were there before and are not in the end; absent when others are due.
     pub keys_lost: Option<usize>,
     /// Seconds from healing until every kernel held what the stores list.
@@ -91,7 +95,12 @@ pub struct PathReport {
 
 impl Report {
     pub(crate) fn new(run_id: &str) -> Self {
-        Self { run_id: run_id.to_owned(), started: jiff::Timestamp::now().to_string(), scenarios: Vec::new() }
+        Self {
+            run_id: run_id.to_owned(),
+            started: jiff::Timestamp::now().to_string(),
+            scenarios: Vec::new(),
+            left_out: Vec::new(),
+        }
     }
 
     /// Whether every scenario passed.
@@ -121,6 +130,7 @@ impl Report {
         }
         let failed = self.scenarios.iter().filter(|scenario| !scenario.passed).count();
         lines.push(String::new());
+        lines.extend(self.left_out.iter().map(|name| left_out(name)));
         lines.push(format!("{} scenarios, {failed} failed", self.scenarios.len()));
         lines.join("\n") + "\n"
     }
@@ -235,8 +245,14 @@ impl ScenarioReport {
                 failed.map(|check| format!("{}: {}", check.name, check.detail)).collect()
             }
         };
-        format!("{verdict} {} ({:.1} s): {}", self.name, self.figures.seconds, told.join("; "))
+        let ran = self.figures.shortened.as_ref().map(|ran| format!("{ran}; ")).unwrap_or_default();
+        format!("{verdict} {} ({:.1} s): {ran}{}", self.name, self.figures.seconds, told.join("; "))
     }
+}
+
+/// What is said of a scenario that only a long run has time for.
+pub(crate) fn left_out(name: &str) -> String {
+    format!("ran 0 of 1 {name}: it needs --long")
 }
 
 /// Moments as intervals.
@@ -270,7 +286,10 @@ mod tests {
         let mut report = Report::new("0a1b");
         let row = ScenarioReport::new(scenario, &Figures::default(), &timeline, vec![failed], &records);
         report.scenarios.push(row);
+        report.left_out.push("lease-outlived".to_owned());
         assert!(!report.passed());
+        assert!(report.text().contains("\nran 0 of 1 lease-outlived: it needs --long\n"), "{}", report.text());
+        assert!(report.table().contains("lease-outlived"), "{}", report.table());
         assert!(report.text().contains("FAILED  allowed packets arrive: a <b> lost 3"), "{}", report.text());
         assert!(report.text().ends_with("1 scenarios, 1 failed\n"));
         assert!(report.json().unwrap().contains("\"passed\": false"));
@@ -279,6 +298,18 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let saved = report.save(folder.path()).unwrap();
         assert_eq!(fs::read_dir(saved).unwrap().count(), 4);
+    }
+
+    #[test]
+    fn a_shortened_count_is_named_in_line_text_and_table() {
+        let (timeline, records) = (Timeline::new(), Records::default());
+        let figures = Figures { shortened: Some("ran 20 of 100 kills".to_owned()), ..Figures::default() };
+        let mut report = Report::new("0a1b");
+        let row = ScenarioReport::new(&crate::SCENARIOS[0], &figures, &timeline, vec![], &records);
+        assert!(row.line().contains("ran 20 of 100 kills; "), "{}", row.line());
+        report.scenarios.push(row);
+        assert!(report.text().contains("ran 20 of 100 kills"), "{}", report.text());
+        assert!(report.table().contains("20 of 100 kills"), "{}", report.table());
     }
 
     #[test]

@@ -11,7 +11,7 @@ use testbed::demo::{Stage, dump};
 use crate::judge::{Check, Excuse, Records, Touch};
 use crate::mend::mend;
 use crate::probes::Probes;
-use crate::report::{Figures, Report, ScenarioReport};
+use crate::report::{Figures, Report, ScenarioReport, left_out as left_out_line};
 use crate::scenario::{Judged, SCENARIOS, Scenario};
 use crate::timeline::{EntryKind, Timeline};
 use crate::{controls, oracle};
@@ -32,6 +32,8 @@ pub struct Options {
     pub demo_dir: PathBuf,
     /// Names of scenarios; empty or `all` for every one.
     pub scenarios: Vec<String>,
+    /// Full counts and times, and those of `all` that take long.
+    pub long: bool,
 }
 
 /// A scenario that is under way.
@@ -39,10 +41,11 @@ pub(crate) struct Run {
     pub(crate) stage: Stage,
     pub(crate) probes: Probes,
     pub(crate) records: Records,
+    pub(crate) long: bool,
     timeline: Timeline,
     healed: Option<Instant>,
     evidence: usize,
-    figures: Figures,
+    pub(crate) figures: Figures,
     extra: Vec<Check>,
 }
 
@@ -52,9 +55,9 @@ pub(crate) struct Run {
 ///
 /// When there is no demo, no such scenario, or the demo is broken before anything was done to it.
 pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report> {
-    let chosen = choose(&options.scenarios)?;
+    let (chosen, left_out) = choose(&options.scenarios, options.long)?;
     let bed = Bed::attach(&options.demo_dir)?;
-    let mut run = Run::new(Stage { bed, servers: BTreeMap::new() });
+    let mut run = Run::new(Stage { bed, servers: BTreeMap::new() }, options.long);
     mend(&mut run.stage).context("mend what an earlier run left broken")?;
     let controls = controls::set_up(&mut run.stage)?;
     progress(&format!("control: {controls}"));
@@ -64,28 +67,34 @@ pub fn run(options: &Options, mut progress: impl FnMut(&str)) -> Result<Report> 
         progress(&done.line());
         report.scenarios.push(done);
     }
+    for scenario in left_out {
+        progress(&left_out_line(scenario.name));
+        report.left_out.push(scenario.name.to_owned());
+    }
     let controls = controls::take_away(&mut run.stage)?;
     progress(&format!("control: {controls}"));
     Ok(report)
 }
 
-fn choose(names: &[String]) -> Result<Vec<&'static Scenario>> {
+/// Those that run, and those that a run of all leaves out.
+fn choose(names: &[String], long: bool) -> Result<(Vec<&'static Scenario>, Vec<&'static Scenario>)> {
     if names.is_empty() || names == ["all"] {
-        return Ok(SCENARIOS.iter().collect());
+        return Ok(SCENARIOS.iter().partition(|scenario| long || !scenario.only_long));
     }
     let find = |name: &String| {
         let found = SCENARIOS.iter().find(|scenario| scenario.name == name);
         found.with_context(|| format!("there is no scenario {name:?}: `causeway chaos list` shows them"))
     };
-    names.iter().map(find).collect()
+    Ok((names.iter().map(find).collect::<Result<_>>()?, Vec::new()))
 }
 
 // === impl Run ===
 
 impl Run {
-    fn new(stage: Stage) -> Self {
+    fn new(stage: Stage, long: bool) -> Self {
         Self {
             stage,
+            long,
             probes: Probes::default(),
             records: Records::default(),
             timeline: Timeline::new(),

@@ -1,6 +1,7 @@
 //! The stories, by what they break.
 
 pub(crate) mod agent;
+pub(crate) mod clock;
 pub(crate) mod lease;
 pub(crate) mod limits;
 pub(crate) mod link;
@@ -21,6 +22,20 @@ use testbed::{NodePlan, Process};
 use crate::run::Run;
 
 impl Run {
+    /// How much of it is done: everything when this run may be long, else a part, which the report names.
+    fn count(&mut self, short: u64, full: u64, what: &str) -> u64 {
+        if self.long {
+            return full;
+        }
+        self.figures.shortened = Some(format!("ran {short} of {full} {what}"));
+        short
+    }
+
+    /// As [`count`](Self::count), in seconds.
+    fn time(&mut self, short: Duration, full: Duration) -> Duration {
+        Duration::from_secs(self.count(short.as_secs(), full.as_secs(), "seconds"))
+    }
+
     /// An agent's process.
     fn agent(&mut self, node: &str) -> Result<&mut Process> {
         self.stage.bed.agents.get_mut(node).with_context(|| format!("{node} has no agent"))

@@ -21,6 +21,10 @@ mod view;
 struct Args {
     #[command(subcommand)]
     command: Command,
+    /// The file that this process's clock obeys
+    #[cfg(feature = "chaos")]
+    #[arg(long, global = true, hide = true)]
+    chaos_clock: Option<std::path::PathBuf>,
 }
 
 #[derive(Subcommand)]
@@ -90,15 +94,19 @@ pub fn main() -> ExitCode {
         Ok(found) => found,
         Err(error) => return failed(&error),
     };
-    let command = match Args::try_parse_from(arguments) {
-        Ok(args) => args.command,
+    let args = match Args::try_parse_from(arguments) {
+        Ok(args) => args,
         Err(error) => return usage::refuse(&error, &origins),
     };
+    #[cfg(feature = "chaos")]
+    if let Some(Err(error)) = args.chaos_clock.map(runtime::follow_clock) {
+        return failed(&anyhow::Error::new(error).context("obey --chaos-clock"));
+    }
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return failed(&anyhow::Error::new(error).context("start the async runtime")),
     };
-    match runtime.block_on(run(command)) {
+    match runtime.block_on(run(args.command)) {
         Ok(code) => code,
         Err(error) => failed(&error),
     }

@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::UNIX_EPOCH;
 
 use kvstore::{Backend, Client, Event, Follower, Range, follow};
 use model::{ClusterId, ClusterName, Source};
@@ -107,11 +107,11 @@ impl Remote {
 
     /// Runs until it is told to remove the cluster.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut broken: watch::Receiver<u64>) {
-        let mut core = Core::new(now(), self.name.clone());
+        let mut core = Core::new(runtime::now(), self.name.clone());
         let (mut heartbeats, mut heartbeat_driver) =
             boxed(follow(Arc::new(self.control.clone()), wire::heartbeat::KEY));
         loop {
-            core.handle_timeout(now(), rand::random());
+            core.handle_timeout(runtime::now(), rand::random());
             while let Some(effect) = core.poll_effect() {
                 self.apply(effect);
             }
@@ -122,7 +122,7 @@ impl Remote {
                     Some(Command::File(file)) => {
                         tracing::info!(cluster = %self.name, "configuration changed: connecting anew");
                         self.file = *file;
-                        core.handle_file_changed(now());
+                        core.handle_file_changed(runtime::now());
                     }
                     Some(Command::Remove(done)) => {
                         self.remove();
@@ -139,13 +139,13 @@ impl Remote {
                 events = heartbeats.next() => {
                     let seen = |event: &Event| matches!(event, Event::Created(_) | Event::Modified(_));
                     if events.is_some_and(|events| events.iter().any(seen)) {
-                        core.handle_heartbeat(now());
-                        self.health.handle_heartbeat(now());
+                        core.handle_heartbeat(runtime::now());
+                        self.health.handle_heartbeat(runtime::now());
                     }
                 }
                 events = next(&mut self.canaries) => self.handle_canaries(&mut core, &events),
                 _ = broken.changed() => {
-                    core.handle_broken(now(), "etcd cluster ID has changed".to_owned(), rand::random());
+                    core.handle_broken(runtime::now(), "etcd cluster ID has changed".to_owned(), rand::random());
                 }
                 () = nodes_listed(&self.shared, &self.name), if !self.after_nodes.is_empty() => {
                     for resource in std::mem::take(&mut self.after_nodes) {
@@ -165,12 +165,12 @@ impl Remote {
             Answer::Connected(Ok(client)) => {
                 self.control.open(client.clone());
                 self.client = Some(client);
-                core.handle_connected(now(), Ok(()), rand::random());
+                core.handle_connected(runtime::now(), Ok(()), rand::random());
             }
-            Answer::Connected(Err(error)) => core.handle_connected(now(), Err(error), rand::random()),
+            Answer::Connected(Err(error)) => core.handle_connected(runtime::now(), Err(error), rand::random()),
             Answer::Config(answer) => {
                 let mut ids = self.shared.ids.lock();
-                core.handle_config(now(), answer, &mut ids, rand::random());
+                core.handle_config(runtime::now(), answer, &mut ids, rand::random());
             }
         }
     }
@@ -221,7 +221,7 @@ impl Remote {
             Effect::Failed(why) => {
                 tracing::warn!(cluster = %self.name, why, "remote cluster is not reachable; what is known of it stays");
                 self.failures += 1;
-                self.last_failure = SystemTime::now().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
+                self.last_failure = runtime::wall().duration_since(UNIX_EPOCH).ok().map(|since| since.as_secs());
             }
         }
     }
@@ -370,8 +370,4 @@ async fn pending<T>(task: &mut Option<Task<T>>) -> T {
         Some(task) => task.await,
         None => std::future::pending().await,
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

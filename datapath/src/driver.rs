@@ -2,12 +2,9 @@
 
 use crate::{Datapath, Journal, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes};
 use statedb::{Reader, Writer};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tables::{NodeRow, Realized};
-use tokio::{
-    sync::watch,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::watch;
 
 /// Everything is compared this often, against changes behind our back.
 const COMPARE: Duration = Duration::from_secs(300);
@@ -39,9 +36,9 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
     let mut nodes_changed = nodes.watch();
     let mut settled = datapath.replaced_maps().is_empty();
     let mut backoff = BACKOFF;
-    let mut compare_at = Instant::now() + COMPARE;
+    let mut compare_at = runtime::now() + COMPARE;
     let mut routes_due = true;
-    let (mut gc, mut gc_at) = (GC, Instant::now() + GC);
+    let (mut gc, mut gc_at) = (GC, runtime::now() + GC);
     loop {
         let mut retry_at = None;
         match reconciler.round() {
@@ -52,7 +49,7 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
             Ok(_) => {}
             Err(error) => {
                 tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "write maps");
-                retry_at = Some(Instant::now() + backoff);
+                retry_at = Some(runtime::now() + backoff);
             }
         }
         if routes_due {
@@ -60,7 +57,7 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
                 Ok(()) => routes_due = false,
                 Err(error) => {
                     tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "set routes");
-                    retry_at.get_or_insert(Instant::now() + backoff);
+                    retry_at.get_or_insert(runtime::now() + backoff);
                 }
             }
         }
@@ -80,17 +77,17 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
             () = feeds.frontends.wait(), if retry_at.is_none() => {}
             () = feeds.progress.wait(), if retry_at.is_none() => {}
             () = nodes_changed.changed(), if retry_at.is_none() => routes_due = true,
-            () = sleep_until(retry) => {}
-            () = sleep_until(gc_at) => {
+            () = runtime::sleep_until(Some(retry)) => {}
+            () = runtime::sleep_until(Some(gc_at)) => {
                 let start = Instant::now();
                 let collected = collect(reconciler.kernel());
                 reconciler.note_collection(collected, start.elapsed());
                 gc = collected.map_or(gc, |collected| next_interval(gc, collected));
-                gc_at = Instant::now() + gc;
+                gc_at = runtime::now() + gc;
             }
         }
-        if Instant::now() >= compare_at {
-            compare_at = Instant::now() + COMPARE;
+        if runtime::now() >= compare_at {
+            compare_at = runtime::now() + COMPARE;
             reconciler.compare_next();
             routes_due = true;
         }

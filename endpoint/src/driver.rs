@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Instant;
 
 use model::EndpointId;
 use statedb::{Change, Initializer, Reader, Writer};
@@ -92,7 +91,7 @@ pub async fn run(driver: Driver, tables: Tables, labelling: Labelling, folder: P
     for row in restored.rows {
         core.handle_restore(row);
     }
-    core.handle_objects(Instant::now(), &tables.pods.snapshot(), &tables.namespaces.snapshot());
+    core.handle_objects(runtime::now(), &tables.pods.snapshot(), &tables.namespaces.snapshot());
     while let Some(effect) = core.poll_effect() {
         execute(effect, &tables, &folder, &mut waiters);
     }
@@ -107,7 +106,7 @@ pub async fn run(driver: Driver, tables: Tables, labelling: Labelling, folder: P
             Some(command) = commands.recv() => match command {
                 Command::Create(request, sender) => {
                     let (pods, namespaces) = objects();
-                    match core.handle_create(Instant::now(), *request, &pods, &namespaces) {
+                    match core.handle_create(runtime::now(), *request, &pods, &namespaces) {
                         Ok(id) => drop(waiters.insert(id, sender)),
                         // The caller may have gone away meanwhile; then nobody wants the answer.
                         Err(error) => drop(sender.send(Err(error))),
@@ -123,23 +122,23 @@ pub async fn run(driver: Driver, tables: Tables, labelling: Labelling, folder: P
             },
             () = pods.changed() => {
                 let (pods, namespaces) = objects();
-                core.handle_objects(Instant::now(), &pods, &namespaces);
+                core.handle_objects(runtime::now(), &pods, &namespaces);
             }
             () = namespaces.changed() => {
                 let (pods, namespaces) = objects();
-                core.handle_objects(Instant::now(), &pods, &namespaces);
+                core.handle_objects(runtime::now(), &pods, &namespaces);
             }
             () = grants.wait() => for change in grants.drain() {
                 let row = change.row();
                 let grant: Option<Grant> = matches!(change, Change::Upsert(_)).then(|| row.grant.clone());
-                core.handle_grant(Instant::now(), row.labels.clone(), grant);
+                core.handle_grant(runtime::now(), row.labels.clone(), grant);
             },
             () = realized.wait() => for change in realized.drain() {
                 if let Change::Upsert(row) = change {
                     core.handle_realized(row.id, row.identity);
                 }
             },
-            () = runtime::sleep_until(timeout) => core.handle_timeout(Instant::now()),
+            () = runtime::sleep_until(timeout) => core.handle_timeout(runtime::now()),
         }
     }
 }

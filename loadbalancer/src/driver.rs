@@ -6,7 +6,6 @@ use std::time::Duration;
 use model::{ClusterName, L3n4Addr, ServiceName, Source};
 use statedb::{Change, Initializer, Reader, Row, Snapshot, Writer};
 use tables::{BackendSet, BackendSource, Frontend, Identity, IpClaim, RemoteService, ServiceRow};
-use tokio::time::Instant;
 
 use crate::{SelectorBackends, frontends};
 
@@ -54,7 +53,7 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
     let backends = tables.backends.reader();
     let mut slices = backends.changes();
     let mut announced = Some(announced);
-    let grace = Instant::now() + START_GRACE;
+    let grace = runtime::now() + START_GRACE;
     loop {
         let mut look_at: BTreeSet<ServiceName> = BTreeSet::new();
         let (changed, all_services) = services.drain_with_snapshot();
@@ -97,7 +96,7 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
         // down must not hold up services for ever.
         let restored = all_ips.iter().any(|row| own(row));
         let answered = !all_ips.pending().chain(known.pending()).any(|source| source == tables::KVSTORE);
-        let waited = Instant::now() >= grace;
+        let waited = runtime::now() >= grace;
         if all_services.is_initialised()
             && (answered || restored || waited)
             && let Some(announced) = announced.take()
@@ -109,7 +108,7 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
             () = ips.wait() => {}
             () = identities.wait() => {}
             () = slices.wait() => {}
-            () = tokio::time::sleep_until(grace), if announced.is_some() && !waited => {}
+            () = runtime::sleep_until(Some(grace)), if announced.is_some() && !waited => {}
         }
     }
 }

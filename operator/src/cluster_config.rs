@@ -135,32 +135,27 @@ pub(crate) async fn run(
     let enforce = async {
         loop {
             let leads = *leading.borrow_and_update();
-            let timeout = enforcer.poll_timeout(now()).filter(|_| leads);
+            let timeout = enforcer.poll_timeout(runtime::now()).filter(|_| leads);
             tokio::select! {
                 events = follower.next() => {
                     let Some(events) = events else { return };
                     for event in &events {
-                        enforcer.handle_event(now(), event, rand::random());
+                        enforcer.handle_event(runtime::now(), event, rand::random());
                     }
                 }
-                () = async {
-                    match timeout {
-                        Some(at) => tokio::time::sleep_until(at.into()).await,
-                        None => std::future::pending().await,
-                    }
-                } => {}
+                () = runtime::sleep_until(timeout) => {}
                 changed = leading.changed() => {
                     if changed.is_err() {
                         return;
                     }
                 }
             }
-            if *leading.borrow() && enforcer.poll_write(now(), health.nodes_back()) {
+            if *leading.borrow() && enforcer.poll_write(runtime::now(), health.nodes_back()) {
                 match store.put(key.clone().into(), value.clone().into(), None).await {
                     Ok(_) => tracing::info!(key, "cluster configuration written"),
                     Err(error) => {
                         tracing::warn!(error = error.full(), "cluster configuration is not written");
-                        enforcer.handle_failed(now(), rand::random());
+                        enforcer.handle_failed(runtime::now(), rand::random());
                     }
                 }
             }
@@ -170,10 +165,6 @@ pub(crate) async fn run(
         () = driver => {}
         () = enforce => {}
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }
 
 #[cfg(test)]

@@ -14,6 +14,9 @@ const PATIENCE: Duration = Duration::from_secs(3600);
 /// After an attempt that failed.
 const RETRY: Duration = Duration::from_secs(2);
 
+/// How long giving the lock back may take, when the process ends.
+const GIVE_BACK: Duration = Duration::from_secs(2);
+
 pub(crate) struct Election {
     pub(crate) locks: Arc<Locks>,
     /// Of the locks.
@@ -30,8 +33,24 @@ pub(crate) struct Election {
 // === impl Election ===
 
 impl Election {
+    /// Runs `lead` whenever we lead, until `stop`; then the next candidate may lead at once.
+    pub(crate) async fn run<F: Future<Output = ()>>(self, stop: impl Future<Output = ()>, lead: impl Fn() -> F) {
+        tokio::select! {
+            () = self.stand(lead) => {}
+            () = stop => {}
+        }
+        // What we led is dropped: only now may somebody else. Our place in the queue goes too.
+        match tokio::time::timeout(GIVE_BACK, self.leases.give_back()).await {
+            Ok(Ok(())) => tracing::info!(identity = self.identity, "the lock is given back"),
+            Ok(Err(error)) => {
+                tracing::warn!(error = error.full(), "the lock is not given back: it ends with its lease")
+            }
+            Err(_) => tracing::warn!("the lock is not given back in time: it ends with its lease"),
+        }
+    }
+
     /// Runs `lead` whenever we lead; drops it the moment that the lock's lease is lost. Never ends.
-    pub(crate) async fn run<F: Future<Output = ()>>(self, lead: impl Fn() -> F) {
+    async fn stand<F: Future<Output = ()>>(&self, lead: impl Fn() -> F) {
         loop {
             let mut lost = self.leases.lost_keys(self.path.clone());
             let guard = match self.locks.lock(&self.path, PATIENCE).await {
@@ -40,7 +59,7 @@ impl Election {
                 Err(error) => {
                     let source = std::error::Error::source(&error).map(ToString::to_string);
                     tracing::warn!(%error, source, "cannot run for leader");
-                    tokio::time::sleep(RETRY).await;
+                    runtime::sleep(RETRY).await;
                     continue;
                 }
             };
@@ -59,7 +78,7 @@ impl Election {
             }
             drop(guard);
             // The abandoned key goes first, else we would meet ourselves.
-            tokio::time::sleep(RETRY).await;
+            runtime::sleep(RETRY).await;
         }
     }
 }

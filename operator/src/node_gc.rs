@@ -40,7 +40,7 @@ pub(crate) async fn run(store: Arc<dyn Backend>, cluster: ClusterName, every: Du
     }
     let mut marks = Marks::default();
     loop {
-        tokio::time::sleep(every).await;
+        runtime::sleep(every).await;
         if let Err(error) = round(&*store, &cluster, &mut marks).await {
             tracing::warn!(error = error.full(), "dead nodes are not known: none is deleted");
         }

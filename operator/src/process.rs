@@ -233,12 +233,13 @@ pub fn start(
         // Without a mesh nobody shall read us.
         tasks.spawn("cluster-config", cluster_config::run(store, cluster, wanted, health, leading));
     }
-    tasks.spawn(
+    let stop = tasks.stopping().cancelled_owned();
+    tasks.spawn_draining(
         "leader",
-        election.run(move || {
+        election.run(stop, move || {
             let keys = exporter.clone().run(Handle::new(Options::default()));
             let watch = exporter.clone().follow_own(owned.clone());
-            let beat = heartbeat::run(Arc::clone(&leases));
+            let beat = heartbeat::run(Arc::clone(&swept), Arc::clone(&leases));
             let collect = collector::run(collected.clone());
             let sweep = sweeper::run(Arc::clone(&swept));
             let nodes = node_gc::run(Arc::clone(&swept), collected.cluster.clone(), config.nodes_gc_interval);

@@ -49,7 +49,7 @@ pub(crate) async fn run(inputs: Inputs) {
         if let Err(error) = inputs.turn(&mut handout).await {
             tracing::warn!(error = error.full(), "ranges of pod addresses are not handed out");
         }
-        tokio::time::sleep(EVERY).await;
+        runtime::sleep(EVERY).await;
     }
 }
 
@@ -58,7 +58,7 @@ pub(crate) async fn run(inputs: Inputs) {
 impl Inputs {
     async fn turn(&self, handout: &mut Handout) -> Result<(), Error> {
         let (seen, turn) = self.look().await?;
-        let decisions = handout.plan(tokio::time::Instant::now().into_std(), &seen);
+        let decisions = handout.plan(runtime::now(), &seen);
         let full = |decision: &Decision| match decision {
             Decision::Full(node) => Some(node.to_string()),
             _ => None,

@@ -70,7 +70,7 @@ async fn sweep(store: Arc<dyn Backend>, every: Duration) {
             }
             Err(error) => tracing::warn!(error = error.full(), "locks are not known: none is removed"),
         }
-        tokio::time::sleep(every).await;
+        runtime::sleep(every).await;
     }
 }
 

@@ -49,7 +49,7 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
     let mut announced = Some(announced);
     tables.rules.wait_for(Snapshot::is_initialised).await;
     tables.endpoints.wait_for(Snapshot::is_initialised).await;
-    let mesh_sync = tokio::time::Instant::now() + MESH_SYNC;
+    let mesh_sync = runtime::now() + MESH_SYNC;
     let mut core = Core::new(options);
     let mut rules = tables.rules.changes();
     let mut identities = tables.identities.changes();
@@ -57,7 +57,7 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
     let mut ipcache = tables.ipcache.watch();
     let mut local: BTreeMap<NumericIdentity, usize> = BTreeMap::new();
     let mut identity_of = BTreeMap::new();
-    let (mut unpublished, mut publish_at) = (false, tokio::time::Instant::now());
+    let (mut unpublished, mut publish_at) = (false, runtime::now());
     loop {
         let mut progress = PolicyProgress::default();
         let (changed, snapshot) = rules.drain_with_snapshot();
@@ -120,7 +120,7 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
         });
         tables.progress.upsert(progress);
         let own_known = !known.pending().any(|source| source == tables::KVSTORE);
-        let waited = tokio::time::Instant::now() >= mesh_sync;
+        let waited = runtime::now() >= mesh_sync;
         if own_known
             && (known.is_initialised() || waited)
             && let Some(announced) = announced.take()
@@ -128,17 +128,17 @@ async fn resolve(tables: Inputs, options: Options, announced: Initializer<Policy
             announced.done();
         }
         unpublished |= rules_changed || identities_changed || !changed.is_empty();
-        if unpublished && tokio::time::Instant::now() >= publish_at {
+        if unpublished && runtime::now() >= publish_at {
             publish_selectors(&core, &tables.selectors);
-            (unpublished, publish_at) = (false, tokio::time::Instant::now() + PUBLISH_INTERVAL);
+            (unpublished, publish_at) = (false, runtime::now() + PUBLISH_INTERVAL);
         }
         tokio::select! {
             () = rules.wait() => {}
             () = identities.wait() => {}
             () = endpoints.wait() => {}
             () = ipcache.changed(), if !core.leaving().is_empty() => {}
-            () = tokio::time::sleep_until(publish_at), if unpublished => {}
-            () = tokio::time::sleep_until(mesh_sync), if announced.is_some() && !waited => {}
+            () = runtime::sleep_until(Some(publish_at)), if unpublished => {}
+            () = runtime::sleep_until(Some(mesh_sync)), if announced.is_some() && !waited => {}
         }
     }
 }

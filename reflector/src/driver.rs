@@ -95,13 +95,15 @@ impl<D: Decode> Running<D> {
     async fn run(mut self, mut follower: Follower) {
         let reader = self.writer.reader();
         let mut versions = self.import.border.as_ref().map(|border| border.versions());
+        let is_nodes = D::RESOURCE == "nodes";
         let mut own = versions.as_mut().map_or(0, |versions| versions.borrow_and_update().own);
         loop {
-            let timeout = self.core.poll_timeout(now());
+            let timeout = self.core.poll_timeout(runtime::now());
+            let mut asked = false;
             tokio::select! {
                 events = follower.next() => {
                     let Some(events) = events else { return };
-                    let at = now();
+                    let at = runtime::now();
                     self.import.health.handle_events(at, D::RESOURCE, &events);
                     if let Some(exporter) = &self.import.exporter {
                         tell(exporter, &events);
@@ -112,14 +114,18 @@ impl<D: Decode> Running<D> {
                     let ours = std::mem::replace(&mut own, version.own) != version.own;
                     self.core.handle_border(ours, &reader.snapshot());
                 }
+                () = self.import.health.nodes_wanted(), if is_nodes => asked = self.core.unproven().is_none(),
                 () = runtime::sleep_until(timeout) => {}
             }
-            let at = now();
+            let at = runtime::now();
             self.core.handle_damped(at, &reader.snapshot());
             let evidence = self.import.health.evidence(at, D::RESOURCE);
             self.core.handle_timeout(at, &evidence);
+            if !is_nodes && self.core.unproven().is_some_and(|keys| keys > 0) {
+                self.import.health.ask_for_nodes(at);
+            }
             let (relist, accept) = self.apply(at);
-            if relist {
+            if relist || asked {
                 follower.relist().await;
             }
             if accept {
@@ -254,8 +260,4 @@ fn tell(exporter: &Exporter, events: &[Event]) {
             Event::ListDone | Event::Relisted { .. } => {}
         }
     }
-}
-
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
 }

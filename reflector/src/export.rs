@@ -116,7 +116,7 @@ impl Exporter {
     }
 
     fn doubt(&self, keys: impl IntoIterator<Item = Arc<str>>) {
-        let now = tokio::time::Instant::now().into_std();
+        let now = runtime::now();
         let mut doubtful = self.0.doubtful.lock();
         for key in keys {
             let jitter = JITTER.mul_f64(1.0 + rand::random::<f64>());
@@ -144,15 +144,10 @@ impl Exporter {
         loop {
             let next = self.0.doubtful.lock().values().min().copied();
             tokio::select! {
-                () = async {
-                    match next {
-                        Some(at) => tokio::time::sleep_until(at.into()).await,
-                        None => std::future::pending().await,
-                    }
-                } => {}
+                () = runtime::sleep_until(next) => {}
                 () = self.0.doubted.notified() => continue,
             }
-            let now = tokio::time::Instant::now().into_std();
+            let now = runtime::now();
             let due: Vec<Arc<str>> = {
                 let mut doubtful = self.0.doubtful.lock();
                 doubtful.extract_if(.., |_, at| *at <= now).map(|(key, _)| key).take(MAX_OPS).collect()

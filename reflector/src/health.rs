@@ -7,6 +7,10 @@ use std::time::{Duration, Instant};
 use kvstore::Event;
 use model::ClusterName;
 use parking_lot::Mutex;
+use tokio::sync::Notify;
+
+/// Between two questions: a list costs the store something.
+const ASK: Duration = Duration::from_secs(10);
 
 /// The stores of a process by cluster, for status and metrics.
 #[derive(Clone, Default)]
@@ -16,6 +20,8 @@ pub struct Freshness(Arc<Mutex<BTreeMap<ClusterName, Arc<StoreHealth>>>>);
 pub struct StoreHealth {
     lease_ttl: Duration,
     state: Mutex<State>,
+    /// The nodes are to be listed: somebody doubts the store.
+    nodes_wanted: Notify,
 }
 
 #[derive(Default)]
@@ -25,6 +31,8 @@ struct State {
     /// Since when no heartbeat was late.
     fresh_since: Option<Instant>,
     nodes_back: Option<Instant>,
+    /// When they were last asked for.
+    nodes_asked: Option<Instant>,
 }
 
 #[derive(Default, Clone, Copy)]
@@ -92,7 +100,7 @@ impl Freshness {
 impl StoreHealth {
     /// Nothing is known yet. Keys of the store outlive their writers by `lease_ttl`.
     pub fn new(lease_ttl: Duration) -> Arc<Self> {
-        Arc::new(Self { lease_ttl, state: Mutex::default() })
+        Arc::new(Self { lease_ttl, state: Mutex::default(), nodes_wanted: Notify::new() })
     }
 
     /// A heartbeat was seen.
@@ -128,6 +136,21 @@ impl StoreHealth {
 
     pub(crate) fn handle_nodes_back(&self, now: Instant) {
         self.state.lock().nodes_back = Some(now);
+    }
+
+    /// A prefix lacks keys that we knew. The nodes' own may lack none and their watch just go on: that they are all there
+    /// is said by a list only, and nobody makes one unasked.
+    pub(crate) fn ask_for_nodes(&self, now: Instant) {
+        let mut state = self.state.lock();
+        if state.nodes_asked.is_none_or(|asked| now.saturating_duration_since(asked) >= ASK) {
+            state.nodes_asked = Some(now);
+            self.nodes_wanted.notify_one();
+        }
+    }
+
+    /// Returns when the nodes are to be listed.
+    pub(crate) async fn nodes_wanted(&self) {
+        self.nodes_wanted.notified().await;
     }
 
     pub(crate) fn evidence(&self, now: Instant, resource: &str) -> Evidence {

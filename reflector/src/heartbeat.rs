@@ -33,7 +33,7 @@ impl Import {
         let rejected = |key: &[u8]| (self.cluster.clone(), Arc::<str>::from(String::from_utf8_lossy(key)));
         match event {
             Event::Created(kv) | Event::Modified(kv) => {
-                self.health.handle_heartbeat(tokio::time::Instant::now().into_std());
+                self.health.handle_heartbeat(runtime::now());
                 let (cluster, key) = rejected(&kv.key);
                 match wire::heartbeat::decode(&key, &kv.value) {
                     Ok(_) => drop(self.rejected.delete(&(cluster, key))),

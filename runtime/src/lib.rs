@@ -25,4 +25,6 @@ pub use readiness::{Readiness, Ready};
 pub use signals::terminated;
 pub use spelling::distance;
 pub use tasks::{Stopped, Tasks};
-pub use time::{now, sleep_until};
+#[cfg(feature = "chaos")]
+pub use time::scaled::follow_clock;
+pub use time::{now, sleep, sleep_until, wall};

@@ -199,8 +199,21 @@ impl Bed {
     ///
     /// When there is no such agent, it still runs, or it does not start.
     pub fn restart_agent_as(&mut self, node: &str, words: Vec<String>) -> Result<()> {
-        let agent = self.parts.agents.get_mut(node).with_context(|| format!("{node} has no agent"))?;
-        agent.restart_as(&mut self.ledger, words)?;
+        self.restart_as(|parts| parts.agents.get_mut(node), words)
+    }
+
+    /// Starts a process that has ended as another command line: `which` chooses it.
+    ///
+    /// # Errors
+    ///
+    /// When there is no such process, it still runs, or it does not start.
+    pub fn restart_as(
+        &mut self,
+        which: impl FnOnce(&mut Parts) -> Option<&mut Process>,
+        words: Vec<String>,
+    ) -> Result<()> {
+        let process = which(&mut self.parts).context("the mesh has no such process")?;
+        process.restart_as(&mut self.ledger, words)?;
         self.save()
     }
 

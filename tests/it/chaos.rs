@@ -23,11 +23,22 @@ fn story(dir: &Path) -> Result<()> {
     let unknown = chaos(dir, &["run", "everything"]).err().map(|error| error.to_string()).unwrap_or_default();
     ensure!(unknown.contains("there is no scenario"), "{unknown}");
     let listed: Vec<Value> = serde_json::from_str(&chaos(dir, &["list", "-o", "json"])?)?;
-    let run = chaos(dir, &["run", "all", "-o", "json"]);
+    let long = std::env::var("CAUSEWAY_TEST_LONG").is_ok_and(|value| value == "1");
+    let mut words = vec!["run", "all", "-o", "json"];
+    words.extend(long.then_some("--long"));
+    let run = chaos(dir, &words);
     let report: Value = serde_json::from_str(&std::fs::read_to_string(dir.join("chaos/report.json"))?)?;
     println!("{}", chaos(dir, &["report"])?);
     let ran = report["scenarios"].as_array().context("a report has scenarios")?;
-    ensure!(ran.len() == listed.len() && ran.len() >= 16, "{} of {} scenarios ran", ran.len(), listed.len());
+    let left_out = report["left_out"].as_array().context("a report says what it left out")?;
+    ensure!(
+        ran.len() + left_out.len() == listed.len() && ran.len() >= 28,
+        "{} of {} scenarios ran",
+        ran.len(),
+        listed.len()
+    );
+    let shortened = ran.iter().filter_map(|scenario| scenario["shortened"].as_str()).count();
+    ensure!((shortened == 0 && left_out.is_empty()) == long, "{shortened} were shortened, {left_out:?} left out");
     let failing: Vec<String> = ran.iter().flat_map(failing).collect();
     ensure!(failing.is_empty(), "{}", failing.join("\n"));
     run?;

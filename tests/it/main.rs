@@ -3,6 +3,7 @@
 mod bad_inputs;
 mod broken;
 mod chaos;
+mod clock;
 mod commands;
 mod explains;
 mod hostile;

@@ -22,11 +22,12 @@ pub(crate) fn cargo() -> Command {
     command
 }
 
-/// Builds what the demo and the tests start: the binaries, and another version of `causeway` to upgrade to.
+/// Builds what the demo and the tests start: the binaries, and `causeway-next`: another version to upgrade to, whose clock
+/// can be scaled. One more binary for both, because each costs a build of every crate.
 pub(crate) fn build_binaries() -> Result<()> {
     let build = ["build", "--quiet", "--locked", "--workspace"];
     // Of the whole workspace too, so that both share every dependency.
-    run(cargo().args(build).args(["--bin", "causeway-next", "--features", "cli/next-layout"]))?;
+    run(cargo().args(build).args(["--bin", "causeway-next", "--features", "cli/next-layout,cli/chaos"]))?;
     run(cargo().args(build).arg("--bins"))
 }
 

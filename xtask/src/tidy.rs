@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use crate::{codegen, repo};
 
+mod clock;
 mod deny;
 mod edges;
 mod reachable;
@@ -22,6 +23,8 @@ pub(crate) fn run() -> Result<()> {
     complaints.extend(edges::check(&metadata));
     complaints.extend(reachable::check(root)?);
     complaints.extend(unsafety::check(root)?);
+    complaints.extend(clock::check(root)?);
+    complaints.extend(clock::check_release()?);
     complaints.extend(codegen::stale(root, &metadata)?);
     complaints.extend(deny::check(root, &metadata)?);
     complaints.extend(style::check_formatting(&root.join("Cargo.toml"), true));

@@ -1,7 +1,7 @@
 //! The store's line of the status, and the probe that keeps it true.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::{KvstoreDetail, State, Status};
 use kvstore::{Address, Backend, Client, ServerStatus};
@@ -32,7 +32,7 @@ impl Health {
             0 | 1 => usize::from(connection.connected),
             _ => reachable(&endpoints).await,
         };
-        let heartbeats = self.store.freshness.heartbeats(Instant::now());
+        let heartbeats = self.store.freshness.heartbeats(runtime::now());
         let heartbeat = heartbeats.into_iter().find(|(cluster, _)| *cluster == self.cluster).map(|(_, age)| age);
         let detail = KvstoreDetail {
             connected,

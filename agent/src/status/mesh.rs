@@ -1,7 +1,7 @@
 //! How each remote cluster stands.
 
 use std::collections::BTreeSet;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use api::{ClusterMesh, RemoteCluster, RemoteConfig, RemoteSynced};
 
@@ -12,7 +12,7 @@ use super::Health;
 impl Health {
     /// Every configured remote cluster.
     pub(crate) fn mesh(&self) -> ClusterMesh {
-        let now = Instant::now();
+        let now = runtime::now();
         let (ages, heartbeats) = (self.store.freshness.ages(now), self.store.freshness.heartbeats(now));
         let tables = &self.tables;
         let (nodes, ips) = (tables.nodes.read.snapshot(), tables.ips.read.snapshot());

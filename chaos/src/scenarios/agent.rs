@@ -13,10 +13,10 @@ use crate::run::Run;
 pub(crate) const TAKER: &str = "-taker";
 /// The rule that is made while there is no store.
 pub(crate) const COLD_POLICY: &str = "cold";
-/// How often agents are killed.
-const KILLS: usize = 20;
-/// How long an agent is away.
-const AWAY: Duration = Duration::from_secs(60);
+/// How often agents are killed, shortened and in full.
+const KILLS: (u64, u64) = (20, 100);
+/// How long an agent is away, likewise.
+const AWAY: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(60));
 /// Within which a cold agent forwards and enforces.
 const COLD: Duration = Duration::from_secs(10);
 
@@ -24,8 +24,8 @@ const COLD: Duration = Duration::from_secs(10);
 pub(crate) fn killed(run: &mut Run) -> Result<()> {
     let churn = Churn::start(&run.stage)?;
     let nodes: Vec<String> = run.stage.bed.agents.keys().cloned().collect();
-    for round in 0..KILLS {
-        let node = &nodes[round % nodes.len()];
+    let kills = run.count(KILLS.0, KILLS.1, "kills");
+    for (round, node) in (0..kills).zip(nodes.iter().cycle()) {
         let pid = run.agent(node)?.pid();
         run.inject(format!("kill -9 agent of {node} ({})", round + 1));
         run.agent(node)?.kill()?;
@@ -63,7 +63,8 @@ pub(crate) fn stopped(run: &mut Run) -> Result<()> {
         ensure!(run.stage.bed.pods.len() == before + 2, "two pods joined");
     }
     run.evidence("in both clusters pods left, and their addresses went to others");
-    std::thread::sleep(AWAY.saturating_sub(away.elapsed()));
+    let full = run.time(AWAY.0, AWAY.1);
+    std::thread::sleep(full.saturating_sub(away.elapsed()));
     run.agent("west-1")?.resume()?;
     run.start_agent("east-2")?;
     run.heal(format!("both are back after {:.0} s", away.elapsed().as_secs_f64()));

@@ -35,12 +35,12 @@ pub(crate) fn all_revoked(run: &mut Run) -> Result<()> {
 /// One agent's lease is revoked, and all that it published goes with it.
 pub(crate) fn one_revoked(run: &mut Run) -> Result<()> {
     let key = format!("cilium/state/nodes/v1/east/{NODE}");
-    let (lease, created) = lease_of(run, &key)?;
+    let (lease, created) = lease_of(run, "east", &key)?;
     run.inject(format!("the lease of {NODE} ({lease:x}) is revoked"));
     run.stage.bed.stores["east"].etcdctl(&["lease", "revoke", &format!("{lease:x}")])?;
     run.heal("its owner may put its keys again");
     let again = testbed::wait_until("the node's key is back", Duration::from_secs(5), || {
-        let (again, at) = lease_of(run, &key)?;
+        let (again, at) = lease_of(run, "east", &key)?;
         ensure!(again != lease && at > created, "the key is still the old one");
         Ok(again)
     })?;
@@ -55,7 +55,7 @@ pub(crate) fn outlived(run: &mut Run) -> Result<()> {
     run.become_agent(NODE, short)?;
     let key = format!("cilium/state/nodes/v1/east/{NODE}");
     testbed::wait_until("the node's key has the short lease", Duration::from_secs(10), || {
-        let (lease, _) = lease_of(run, &key)?;
+        let (lease, _) = lease_of(run, "east", &key)?;
         let text = run.stage.bed.stores["east"].etcdctl(&["lease", "timetolive", &format!("{lease:x}")])?;
         ensure!(text.contains(&format!("granted with TTL({}s)", TTL.as_secs())), "{text}");
         Ok(())
@@ -67,20 +67,20 @@ pub(crate) fn outlived(run: &mut Run) -> Result<()> {
     ));
     run.agent(NODE)?.pause()?;
     std::thread::sleep(PAUSED);
-    let gone = lease_of(run, &key);
+    let gone = lease_of(run, "east", &key);
     ensure!(gone.is_err(), "{key} is still there");
     run.evidence(format!("{key} went with its lease"));
     run.agent(NODE)?.resume()?;
     run.heal("the agent goes on");
-    testbed::wait_until("the node's key is back", Duration::from_secs(10), || lease_of(run, &key).map(|_| ()))?;
+    testbed::wait_until("the node's key is back", Duration::from_secs(10), || lease_of(run, "east", &key).map(|_| ()))?;
     run.become_agent(NODE, words)?;
     run.heal("it is started with its old flags");
     Ok(())
 }
 
 /// The lease of a key, and the revision at which the key was made.
-fn lease_of(run: &Run, key: &str) -> Result<(u64, u64)> {
-    let answer = run.stage.bed.stores["east"].etcdctl(&["get", key, "--write-out=json"])?;
+pub(super) fn lease_of(run: &Run, cluster: &str, key: &str) -> Result<(u64, u64)> {
+    let answer = run.stage.bed.stores[cluster].etcdctl(&["get", key, "--write-out=json"])?;
     let answer: Value = serde_json::from_str(&answer).context("understand etcdctl")?;
     let kv = answer["kvs"].get(0).with_context(|| format!("{key} is not there"))?;
     let field = |name: &str| kv[name].as_u64().with_context(|| format!("{key} has no {name}"));

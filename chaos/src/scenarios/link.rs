@@ -7,8 +7,8 @@ use testbed::ClusterPlan;
 
 use crate::run::Run;
 
-/// How long it is silent: longer than a client's patience with a silent connection.
-const SILENT: Duration = Duration::from_secs(50);
+/// How long it is silent, shortened and in full: longer than a client's patience with a silent connection.
+const SILENT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(50));
 /// How often it comes and goes, and how long each time.
 const FLAPS: u32 = 8;
 const FLAP: Duration = Duration::from_millis(1500);
@@ -19,8 +19,9 @@ pub(crate) fn blackholed(run: &mut Run) -> Result<()> {
     run.inject("whatever goes to or comes from the store of east is dropped without a sign");
     silence(run, &east, true)?;
     let since = Instant::now();
-    run.store_is_missed("east-1", SILENT)?;
-    std::thread::sleep(SILENT.saturating_sub(since.elapsed()));
+    run.store_is_missed("east-1", SILENT.1)?;
+    let full = run.time(SILENT.0, SILENT.1);
+    std::thread::sleep(full.saturating_sub(since.elapsed()));
     let dropped = dropped(run, &east)?;
     ensure!(dropped > 0, "nothing was dropped");
     run.evidence(format!("{dropped} packets were dropped"));

@@ -1,10 +1,13 @@
 //! No operator, and too many.
 
+use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use serde_json::Value;
 
+use crate::clock::{self, Clock};
+use crate::oracle;
 use crate::run::Run;
 
 /// The cluster whose operator is broken; the other one reads its heartbeat.
@@ -12,12 +15,18 @@ const CLUSTER: &str = "west";
 const READER: &str = "east-1";
 /// A killed leader's lock outlives it by its lease: 25 s; a round more for the expiry.
 const TAKE_OVER: Duration = Duration::from_secs(35);
-/// Readers call a heartbeat stale after two minutes.
-const STALE: Duration = Duration::from_secs(150);
+/// How long it is gone, in hours, shortened and in full.
+const HOURS: (u64, u64) = (2, 24);
+/// How fast they pass: a day in four minutes.
+const SCALE: u32 = 360;
+/// Readers call a heartbeat stale after two minutes of their time.
+const STALE: Duration = Duration::from_secs(5);
+/// Within which an operator collects what was unused twice: it looks each quarter of an hour.
+const COLLECTS: Duration = Duration::from_secs(3600);
 /// How long a heartbeat is nonsense, and how long it is gone.
 const NONSENSE: Duration = Duration::from_secs(5);
-/// Within which an operator beats: once a minute.
-const BEAT: Duration = Duration::from_secs(75);
+/// Within which an operator beats when its heartbeat is gone.
+const BEAT: Duration = Duration::from_secs(10);
 
 /// Kill -9 and start again.
 pub(crate) fn killed(run: &mut Run) -> Result<()> {
@@ -62,25 +71,43 @@ pub(crate) fn doubled(run: &mut Run) -> Result<()> {
     Ok(())
 }
 
-/// None until the heartbeat is stale for the other cluster, which says so and keeps everything.
+/// None for a day of everybody else's time; the other cluster says so; it comes back, and looks for what is unused.
 pub(crate) fn gone(run: &mut Run) -> Result<()> {
-    run.inject(format!("the operator of {CLUSTER} is killed and stays away"));
+    let hours = run.count(HOURS.0, HOURS.1, "hours of scaled time");
+    let clock = Clock::of(run, &["east", CLUSTER])?;
+    let keys = oracle::keys(&run.stage)?;
+    run.inject(format!("the operator of {CLUSTER} is killed and stays away for {hours} h"));
     operator(run)?.kill()?;
-    let killed = Instant::now();
     let beat = heartbeat(run)?;
+    clock.set(&format!("scale={SCALE}"))?;
+    std::thread::sleep(Duration::from_secs(hours * 3600) / SCALE);
     let said = testbed::wait_until("the other cluster calls the heartbeat stale", STALE, || {
         let complaint = run.complaint(READER)?;
         let line = complaint.lines().find(|line| line.contains("heartbeat for"));
         line.map(|line| line.trim().to_owned()).with_context(|| format!("no word of a stale heartbeat: {complaint}"))
     })?;
     ensure!(heartbeat(run)? == beat, "somebody beats");
-    run.evidence(format!("after {:.0} s {READER} says: {said}", killed.elapsed().as_secs_f64()));
+    run.evidence(format!("after {hours} h {READER} says: {said}"));
+    kept(run, &keys)?;
     run.stage.bed.restart(|parts| parts.operators.get_mut(CLUSTER))?;
     testbed::wait_until("the heart beats again", TAKE_OVER, || {
         ensure!(heartbeat(run)? > beat, "no heartbeat since");
         Ok(())
     })?;
-    run.heal("it is back and beats");
+    run.evidence("the operator is back and beats");
+    std::thread::sleep(COLLECTS / SCALE);
+    kept(run, &keys)?;
+    run.holds("nothing that is used was collected", format!("{} keys, an hour after its return", keys.len()));
+    clock.set("")?;
+    clock::of_the_machine(&mut run.stage.bed)?;
+    run.heal("everybody goes by the machine's clock again");
+    Ok(())
+}
+
+fn kept(run: &Run, before: &BTreeSet<String>) -> Result<()> {
+    let now = oracle::keys(&run.stage)?;
+    let lost: Vec<_> = before.difference(&now).take(3).collect();
+    ensure!(lost.is_empty(), "keys are gone: {lost:?}");
     Ok(())
 }
 

@@ -21,8 +21,9 @@ pub(crate) fn restored(run: &mut Run) -> Result<()> {
     let file = run.stage.bed.plan.dir.join("before.snapshot");
     run.stage.bed.stores[CLUSTER].save(&binaries, &file)?;
     let old = header(run)?;
-    // Labels that the snapshot knows: a number that nobody uses in the end would keep its alarm for a lease's time.
-    relabel(&run.stage, "web-c", "client")?;
+    // Labels that the snapshot does not know, and that nobody has in the end: their number must not be in doubt for long.
+    let nobodys = format!("restored-{}", old.1);
+    relabel(&run.stage, "web-c", &nobodys)?;
     testbed::wait_until("the store hears of the change", testbed::demo::SETTLE, || {
         ensure!(header(run)?.1 > old.1, "nothing was written");
         Ok(())

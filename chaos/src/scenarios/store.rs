@@ -8,10 +8,10 @@ use crate::run::Run;
 
 /// How long the store is away.
 const AWAY: Duration = Duration::from_secs(10);
-/// How long it stands still: longer than a client's patience with a silent connection.
-const STILL: Duration = Duration::from_secs(45);
-/// How long it is slow.
-const SLOW: Duration = Duration::from_secs(30);
+/// How long it stands still, shortened and in full: longer than a client's patience with a silent connection.
+const STILL: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(45));
+/// How long it is slow, likewise.
+const SLOW: (Duration, Duration) = (Duration::from_secs(10), Duration::from_secs(30));
 /// How long a request waits then.
 const LATE: Duration = Duration::from_secs(2);
 /// How long a slow store works between two waits.
@@ -37,8 +37,9 @@ pub(crate) fn paused(run: &mut Run) -> Result<()> {
     run.stage.bed.store("east")?.0.process.pause()?;
     let since = Instant::now();
     run.evidence("the kernel calls it stopped");
-    run.store_is_missed("east-1", STILL)?;
-    std::thread::sleep(STILL.saturating_sub(since.elapsed()));
+    run.store_is_missed("east-1", STILL.1)?;
+    let full = run.time(STILL.0, STILL.1);
+    std::thread::sleep(full.saturating_sub(since.elapsed()));
     run.stage.bed.store("east")?.0.process.resume()?;
     run.heal("the store goes on");
     Ok(())
@@ -47,11 +48,11 @@ pub(crate) fn paused(run: &mut Run) -> Result<()> {
 /// It answers what has come once in two seconds.
 pub(crate) fn slow(run: &mut Run) -> Result<()> {
     run.inject(format!("the store of east answers once in {} s", LATE.as_secs()));
-    let since = Instant::now();
+    let (since, full) = (Instant::now(), run.time(SLOW.0, SLOW.1));
     let (mut slowest, mut rounds) = (Duration::ZERO, 0);
     let endpoint = format!("--endpoints={}", run.stage.bed.stores["east"].endpoint);
     let netns = run.stage.bed.cluster("east")?.store_netns.clone();
-    while since.elapsed() < SLOW {
+    while since.elapsed() < full {
         run.stage.bed.store("east")?.0.process.pause()?;
         let (endpoint, netns, asked) = (endpoint.clone(), netns.clone(), Instant::now());
         let reader = std::thread::spawn(move || {

@@ -26,6 +26,9 @@ enum Command {
         /// Names of scenarios, or `all`
         #[arg(required = true)]
         scenarios: Vec<String>,
+        /// Full counts and times, and what a run of all has no time for
+        #[arg(long)]
+        long: bool,
         #[command(flatten)]
         demo: Demo,
         #[command(flatten)]
@@ -61,8 +64,8 @@ pub(crate) fn run(args: Args) -> Result<ExitCode> {
             })?;
             Ok(ExitCode::SUCCESS)
         }
-        Command::Run { scenarios, demo, output } => {
-            let options = chaos::Options { demo_dir: demo.demo_dir.clone(), scenarios };
+        Command::Run { scenarios, long, demo, output } => {
+            let options = chaos::Options { demo_dir: demo.demo_dir.clone(), scenarios, long };
             let report = chaos::run(&options, |line| {
                 // The report is on standard output when it is for machines.
                 match output.output {

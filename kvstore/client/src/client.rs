@@ -9,7 +9,7 @@ use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::{
     sync::Semaphore,
-    time::{Instant, sleep, timeout},
+    time::{Instant, timeout},
 };
 
 use crate::{
@@ -78,7 +78,7 @@ impl Client {
             backend,
             options,
             bucket: Mutex::new(Bucket::new(
-                Instant::now().into_std(),
+                runtime::now(),
                 if options.bootstrap_qps > 0 { options.bootstrap_qps } else { options.qps },
             )),
             inflight: Semaphore::new(permits),
@@ -95,7 +95,7 @@ impl Client {
     /// The first lists and writes are through: from now on the ordinary rate holds.
     pub fn end_bootstrap(&self) {
         if self.options.bootstrap_qps > 0 {
-            self.bucket.lock().set_rate(Instant::now().into_std(), self.options.qps);
+            self.bucket.lock().set_rate(runtime::now(), self.options.qps);
         }
     }
 
@@ -115,9 +115,9 @@ impl Client {
         // The semaphore is never closed.
         let _permit = if limited { self.inflight.acquire().await.ok() } else { None };
         if limited {
-            let delay = self.bucket.lock().take(Instant::now().into_std());
+            let delay = self.bucket.lock().take(runtime::now());
             if !delay.is_zero() {
-                sleep(delay).await;
+                runtime::sleep(delay).await;
             }
         }
         let limit = self.options.request_timeout;

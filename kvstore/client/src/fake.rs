@@ -41,6 +41,9 @@ struct State {
     requests: Vec<String>,
 }
 
+/// What a fake held.
+pub struct Saved(History);
+
 struct Lease {
     ttl: Duration,
     expires: Duration,
@@ -119,6 +122,17 @@ impl Fake {
             state.cluster_id += 1;
         }
         drop(state);
+        self.cut_watches();
+    }
+
+    /// What it holds now.
+    pub fn save(&self) -> Saved {
+        Saved(self.0.state.lock().history.clone())
+    }
+
+    /// What was saved becomes the store: the same cluster id, a lower revision.
+    pub fn go_back(&self, saved: &Saved) {
+        self.0.state.lock().history = saved.0.clone();
         self.cut_watches();
     }
 

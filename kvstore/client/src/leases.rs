@@ -7,10 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use parking_lot::Mutex;
-use tokio::{
-    sync::{Mutex as AsyncMutex, Notify, mpsc},
-    time::{Instant, sleep_until},
-};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc};
 use tracing::warn;
 
 use crate::{
@@ -71,7 +68,7 @@ impl Leases {
             if let Some(lease) = self.pool.lock().assign(key) {
                 return Ok(lease);
             }
-            let asked = Instant::now().into_std();
+            let asked = runtime::now();
             let grant = self.backend.lease_grant(self.ttl).await?;
             // Counted from before the request: the store's own clock started no earlier.
             self.pool.lock().handle_granted(asked, grant.id, grant.ttl);
@@ -130,6 +127,18 @@ impl Leases {
         }
     }
 
+    /// Revokes them all, and with them every key on them. For locks, once nothing of ours writes any more: whoever waits
+    /// for one need not wait for its lease to end. Keys of an agent must outlive it, so it never asks for this.
+    pub async fn give_back(&self) -> Result<(), Error> {
+        for lease in self.held() {
+            match self.backend.lease_revoke(lease).await {
+                Err(error) if error.cause != Cause::LeaseNotFound => return Err(error),
+                _ => drop(self.pool.lock().handle_lost(lease)),
+            }
+        }
+        Ok(())
+    }
+
     /// How many leases are held; for the status.
     pub fn count(&self) -> usize {
         self.pool.lock().len()
@@ -144,15 +153,10 @@ impl Leases {
         loop {
             let next = self.pool.lock().poll_timeout();
             tokio::select! {
-                () = async {
-                    match next {
-                        Some(at) => sleep_until(at.into()).await,
-                        None => std::future::pending().await,
-                    }
-                } => {}
+                () = runtime::sleep_until(next) => {}
                 () = self.granted.notified() => continue,
             }
-            let due = self.pool.lock().due(Instant::now().into_std());
+            let due = self.pool.lock().due(runtime::now());
             for lease in due {
                 self.renew(lease).await;
             }
@@ -160,14 +164,14 @@ impl Leases {
     }
 
     async fn renew(&self, lease: LeaseId) {
-        let asked = Instant::now().into_std();
+        let asked = runtime::now();
         let answer = self.backend.lease_keep_alive(lease).await;
         match answer {
             Ok(ttl) => self.pool.lock().handle_renewed(asked, lease, ttl),
             Err(error) if error.cause == Cause::LeaseNotFound => self.handle_not_found(lease, None),
             Err(error) => {
                 warn!(error = error.full(), "cannot renew a lease");
-                let lost = self.pool.lock().handle_renewal_failed(Instant::now().into_std(), lease);
+                let lost = self.pool.lock().handle_renewal_failed(runtime::now(), lease);
                 self.tell(lease, lost);
             }
         }
@@ -208,6 +212,20 @@ mod tests {
         assert!(lost.try_recv().is_err(), "p/a was put again, q/c is not ours");
         let stored = fake.range(crate::Range::prefix("")).await.unwrap().kvs;
         assert_eq!(stored.iter().map(|kv| &kv.key[..]).collect::<Vec<_>>(), [b"p/a"]);
+    }
+
+    #[tokio::test]
+    async fn what_is_given_back_is_gone_at_once_with_its_keys() {
+        let (fake, leases) = setup(1);
+        for key in ["a", "b"] {
+            leases.put(key.into(), "1".into()).await.unwrap();
+        }
+        fake.put("c".into(), "1".into(), None).await.unwrap();
+        fake.lease_revoke(leases.held()[0]).await.unwrap();
+        leases.give_back().await.unwrap();
+        let stored = fake.range(crate::Range::prefix("")).await.unwrap().kvs;
+        assert_eq!(stored.iter().map(|kv| &kv.key[..]).collect::<Vec<_>>(), [b"c"]);
+        assert_eq!(leases.count(), 0);
     }
 
     #[tokio::test(start_paused = true)]

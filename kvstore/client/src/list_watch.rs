@@ -3,10 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use tokio::{
-    sync::mpsc,
-    time::{Instant, sleep_until},
-};
+use tokio::sync::mpsc;
 use tracing::debug;
 
 use crate::{Backend, Effect, Error, Event, ListWatch, WatchBatch, WatchStream};
@@ -76,16 +73,16 @@ async fn drive(
                 Effect::Prove(range) => {
                     stream = None;
                     let answer = backend.range(range).await;
-                    core.handle_proof(Instant::now().into_std(), logged(answer), rand::random());
+                    core.handle_proof(runtime::now(), logged(answer), rand::random());
                 }
                 Effect::List(range) => {
                     stream = None;
                     let answer = backend.range(range).await;
-                    core.handle_page(Instant::now().into_std(), logged(answer), rand::random());
+                    core.handle_page(runtime::now(), logged(answer), rand::random());
                 }
                 Effect::Watch { range, from } => match backend.watch(range, from).await {
                     Ok(opened) => stream = Some(opened),
-                    Err(error) => core.handle_batch(Instant::now().into_std(), logged(Err(error)), rand::random()),
+                    Err(error) => core.handle_batch(runtime::now(), logged(Err(error)), rand::random()),
                 },
             }
         }
@@ -95,14 +92,9 @@ async fn drive(
                 if answer.is_err() {
                     stream = None;
                 }
-                core.handle_batch(Instant::now().into_std(), logged(answer), rand::random());
+                core.handle_batch(runtime::now(), logged(answer), rand::random());
             }
-            () = async {
-                match timeout {
-                    Some(at) => sleep_until(at.into()).await,
-                    None => std::future::pending().await,
-                }
-            } => core.handle_timeout(Instant::now().into_std()),
+            () = runtime::sleep_until(timeout) => core.handle_timeout(runtime::now()),
             command = commands.recv() => match command {
                 Some(Control::AcceptAbsence) => core.handle_accept_absence(),
                 Some(Control::Relist) => core.handle_relist(),

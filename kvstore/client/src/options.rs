@@ -1,10 +1,6 @@
 //! `--kvstore-opt`: where the store is and how hard it may be pressed, in Cilium's own words.
 
-use std::{
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use crate::{Client, ClientOptions, ConfigError, ConnectError, Etcd, EtcdConfig, load_config};
 
@@ -149,7 +145,7 @@ impl Options {
     /// What [`Self::connect`] would fail with at once.
     pub fn check(&self) -> Result<(), OptionsError> {
         let config = self.etcd_config()?;
-        let checked = config.check_certificates(SystemTime::now());
+        let checked = config.check_certificates(runtime::wall());
         checked.map_err(|error| match &self.config {
             Some(path) => OptionsError::Config(ConfigError::In { path: path.clone(), source: Box::new(error) }),
             None => OptionsError::Address(error),

@@ -9,7 +9,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use tokio::time::sleep;
 
 use crate::{LockError, Locks, chain};
 
@@ -47,7 +46,7 @@ impl Quorum {
         loop {
             self.learn(check(&locks, &path()).await);
             let succeeded = self.0.lock().consecutive_errors == 0;
-            sleep(pause(succeeded, nodes())).await;
+            runtime::sleep(pause(succeeded, nodes())).await;
         }
     }
 
@@ -55,7 +54,7 @@ impl Quorum {
         let mut status = self.0.lock();
         match answer {
             Ok(()) => {
-                status.last_success = Some(tokio::time::Instant::now().into_std());
+                status.last_success = Some(runtime::now());
                 status.consecutive_errors = 0;
                 status.last_error = None;
             }

@@ -2,12 +2,11 @@
 
 use std::ops::RangeInclusive;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kvstore::{Backend, Error, LeaseId, Locks, list};
 use model::ClusterName;
 use prometheus::{GaugeVec, Opts, Registry};
-use tokio::time::{Instant, sleep_until};
 
 use super::{Collector, Effect, Found, Outcome, Pace, Unused, txn};
 
@@ -76,12 +75,12 @@ impl Metrics {
 
 /// Runs until the future is dropped.
 pub(crate) async fn run(inputs: Inputs) {
-    let mut core = Collector::new(now(), inputs.range.clone(), inputs.pace);
+    let mut core = Collector::new(runtime::now(), inputs.range.clone(), inputs.pace);
     // The lease of the numbers that were freed last, and since when.
     let mut freed: Option<(Instant, LeaseId)> = None;
     loop {
-        match core.poll_effect(now()) {
-            None => sleep_until(core.poll_timeout().into()).await,
+        match core.poll_effect(runtime::now()) {
+            None => runtime::sleep_until(Some(core.poll_timeout())).await,
             Some(Effect::Look) => {
                 let started = Instant::now();
                 let found = look(&*inputs.store).await;
@@ -89,7 +88,7 @@ pub(crate) async fn run(inputs: Inputs) {
                 let found = found.inspect_err(|error| {
                     tracing::warn!(error = error.full(), "unused identities are not known: nothing is collected");
                 });
-                core.handle_round(now(), found.ok());
+                core.handle_round(runtime::now(), found.ok());
                 inputs.metrics.entries(&core);
             }
             Some(Effect::Collect(unused)) => {
@@ -158,8 +157,4 @@ async fn collect(inputs: &Inputs, unused: &Unused, freed: &mut Option<(Instant, 
     }
     tracing::info!(number = %unused.number, labels = unused.labels, "unused identity collected");
     Ok(Outcome::Collected)
-}
-
-fn now() -> std::time::Instant {
-    Instant::now().into_std()
 }

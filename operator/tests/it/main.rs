@@ -179,7 +179,10 @@ async fn the_next_candidate_leads_when_the_leaders_lock_has_ended() {
     let two = bench.operator("two", 2);
     let leaders = async || bench.store.range(Range::prefix("causeway/v1/east/leader/")).await.unwrap().kvs.len();
     bench.until("both stand for election", async || leaders().await == 2).await;
+    // As if it had been killed: it cannot say goodbye.
+    fake.set_unavailable(true);
     one.stop().await;
+    fake.set_unavailable(false);
     bench.store.delete(CONFIG.into()).await.unwrap();
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert!(bench.get(CONFIG).await.is_none(), "the dead leader's lock still stands");
@@ -190,6 +193,48 @@ async fn the_next_candidate_leads_when_the_leaders_lock_has_ended() {
     }
     bench.holds(CONFIG, CLUSTER_CONFIG).await;
     two.stop().await;
+}
+
+/// Its successor had to wait for the lock's lease: 17 s without a leader at each upgrade.
+#[tokio::test]
+async fn a_leader_that_is_asked_to_end_lets_the_next_one_lead_at_once() {
+    let bench = Bench::new(Arc::new(Fake::new())).await;
+    let one = bench.operator("one", 2);
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    let two = bench.operator("two", 2);
+    let leaders = async || bench.store.range(Range::prefix("causeway/v1/east/leader/")).await.unwrap().kvs.len();
+    bench.until("both stand for election", async || leaders().await == 2).await;
+    one.stop().await;
+    let since = std::time::Instant::now();
+    bench.store.delete(CONFIG.into()).await.unwrap();
+    bench.holds(CONFIG, CLUSTER_CONFIG).await;
+    assert!(since.elapsed() < Duration::from_secs(2), "{:?}", since.elapsed());
+    // Who only waits leaves the queue too.
+    let three = bench.operator("three", 2);
+    bench.until("it waits", async || leaders().await == 2).await;
+    three.stop().await;
+    assert_eq!(leaders().await, 1);
+    two.stop().await;
+    assert_eq!(leaders().await, 0);
+}
+
+/// Readers in other clusters missed it for up to a minute.
+#[tokio::test(start_paused = true)]
+async fn a_heartbeat_that_goes_is_back_within_seconds() {
+    let bench = Bench::new(Arc::new(Fake::new())).await;
+    let one = bench.operator("one", 2);
+    let beat = async || bench.get("cilium/.heartbeat").await;
+    bench.until("it beats", async || beat().await.is_some()).await;
+    let lease = beat().await.unwrap().lease.unwrap();
+    bench.store.lease_revoke(lease).await.unwrap();
+    assert!(beat().await.is_none());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let again = beat().await.expect("it beats again").lease.unwrap();
+    assert_ne!(again, lease);
+    bench.store.delete("cilium/.heartbeat".into()).await.unwrap();
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert!(beat().await.is_some());
+    one.stop().await;
 }
 
 #[tokio::test(start_paused = true)]

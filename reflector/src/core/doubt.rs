@@ -47,9 +47,9 @@ impl Doubt {
         }
     }
 
-    /// True when the doubt is over, because nothing is missing.
+    /// True when there is no doubt, because nothing is missing.
     pub(super) fn handle_relisted(&mut self, now: Instant, unproven: usize) -> bool {
-        let Some(unknown) = &mut self.0 else { return false };
+        let Some(unknown) = &mut self.0 else { return unproven == 0 };
         if unproven == 0 {
             self.0 = None;
             return true;

@@ -340,6 +340,33 @@ async fn a_wiped_store_costs_rows_only_after_a_lease_ttl_of_heartbeats() {
     with([heartbeat as Task, ips], story).await;
 }
 
+/// The nodes' keys were older than the snapshot, so their watch went on and nobody ever said that they were back: the alarm
+/// stood until heartbeats had been fresh for a lease's time.
+#[tokio::test(start_paused = true)]
+async fn what_a_restored_snapshot_lacks_leaves_within_a_minute_when_nobody_puts_it_again() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone()));
+    bench.put("cilium/state/nodes/v1/east/a", r#"{"Name":"a","Cluster":"east","ClusterID":1}"#).await;
+    bench.put("cilium/state/identities/v1/id/65537", "k8s:app=a;").await;
+    let import = bench.import();
+    let nodes: Task = Box::pin(import.clone().nodes(id(), None, bench.nodes.0.clone()));
+    let identities: Task = Box::pin(import.identities(id(), ClusterIdLayout::Max255, bench.identities.0.clone()));
+    let story = async {
+        bench.nodes.1.wait_for(|nodes| nodes.is_initialised()).await;
+        let saved = fake.save();
+        bench.put("cilium/state/identities/v1/id/65538", "k8s:app=b;").await;
+        bench.identities.1.wait_for(|identities| identities.len() == 2).await;
+        fake.go_back(&saved);
+        bench.alarms.1.wait_for(|alarms| !alarms.is_empty()).await;
+        assert_eq!(bench.identities.1.snapshot().len(), 2, "nothing is believed gone at once");
+        tokio::time::sleep(Duration::from_secs(60)).await;
+        assert_eq!(bench.identities.1.snapshot().len(), 1);
+        assert!(bench.alarms.1.snapshot().is_empty());
+        assert_eq!(bench.nodes.1.snapshot().len(), 1);
+    };
+    with([nodes, identities], story).await;
+}
+
 /// Only when a heartbeat came counts (Cilium never reads it); nonsense in it is shown, and gone with it.
 #[tokio::test(start_paused = true)]
 async fn a_heartbeat_that_is_no_time_is_a_heartbeat_and_is_shown() {

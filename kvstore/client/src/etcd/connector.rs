@@ -15,7 +15,7 @@ use std::{
         atomic::{AtomicUsize, Ordering},
     },
     task::{Context, Poll},
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use http::Uri;
@@ -63,7 +63,7 @@ struct Inner {
 impl Connector {
     /// Nothing is connected yet, but the files must be in order.
     pub(super) fn new(config: &EtcdConfig) -> Result<Self, ConfigError> {
-        let files = config.certificates(SystemTime::now())?;
+        let files = config.certificates(runtime::wall())?;
         let mut endpoints: Vec<_> =
             config.endpoints.iter().map(|endpoint| (endpoint.clone(), Address::of(endpoint))).collect();
         rand::seq::SliceRandom::shuffle(endpoints.as_mut_slice(), &mut rand::rng());
@@ -159,7 +159,7 @@ impl Inner {
     async fn files(&self, known: Arc<ClientConfig>) -> Arc<ClientConfig> {
         let config = self.config.clone();
         let read =
-            tokio::task::spawn_blocking(move || config.certificates(SystemTime::now())?.map(client_config).transpose());
+            tokio::task::spawn_blocking(move || config.certificates(runtime::wall())?.map(client_config).transpose());
         match read.await {
             Ok(Ok(Some(fresh))) => {
                 let fresh = Arc::new(fresh);

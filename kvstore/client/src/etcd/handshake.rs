@@ -6,7 +6,7 @@ use std::{
     io::{ErrorKind, Read, Write},
     net::{TcpStream, ToSocketAddrs},
     sync::Arc,
-    time::{Duration, SystemTime},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
@@ -33,7 +33,7 @@ pub(super) fn fault(config: &EtcdConfig) -> Option<String> {
 }
 
 fn look(endpoint: &str, config: &EtcdConfig) -> Option<String> {
-    let files = match config.certificates(SystemTime::now()) {
+    let files = match config.certificates(runtime::wall()) {
         Ok(files) => files?,
         // They were fine at the start, and are not any more.
         Err(error) => return Some(crate::chain(&error)),

@@ -6,6 +6,7 @@ use bytes::Bytes;
 
 use crate::{Cause, KeyEvent, KeyValue, LeaseId, Range, Revision};
 
+#[derive(Clone)]
 pub(super) struct History {
     revision: Revision,
     compacted: Revision,
