@@ -8,6 +8,8 @@ use anyhow::{Context, Result};
 use etcd_client::{Client, EventType, WatchOptions};
 
 const BASE: &str = "cilium/state/identities/v1/";
+/// Our collector notes a number here in the transaction that deletes it.
+const FREED: &str = "/identity/freed/";
 
 /// One change of one key.
 #[derive(Debug, Clone)]
@@ -31,6 +33,7 @@ pub(super) struct Violation {
     pub(super) side: Side,
     revision: i64,
     what: String,
+    labels: String,
 }
 
 /// What the writes made of the store.
@@ -49,6 +52,7 @@ pub(super) struct Totals {
     pub(super) label_sets: usize,
     pub(super) numbers: usize,
     pub(super) users_of: BTreeMap<&'static str, usize>,
+    pub(super) collected_by: BTreeMap<&'static str, usize>,
 }
 
 impl fmt::Display for Violation {
@@ -62,8 +66,8 @@ pub(super) async fn read(client: &mut Client) -> Result<Vec<Write>> {
     let now = client.get("cilium/", None).await?.header().context("a header")?.revision();
     // Somebody must write for the history to have an end.
     client.put(format!("{BASE}end"), "", None).await?;
-    let options = WatchOptions::new().with_prefix().with_start_revision(1);
-    let mut stream = client.watch(BASE, Some(options)).await?;
+    let options = WatchOptions::new().with_all_keys().with_start_revision(1);
+    let mut stream = client.watch("", Some(options)).await?;
     let mut writes = Vec::new();
     while let Some(message) = stream.message().await? {
         for event in message.events() {
@@ -74,6 +78,9 @@ pub(super) async fn read(client: &mut Client) -> Result<Vec<Write>> {
             let value =
                 (event.event_type() == EventType::Put).then(|| String::from_utf8_lossy(kv.value()).into_owned());
             let key = String::from_utf8_lossy(kv.key()).into_owned();
+            if !key.starts_with(BASE) && !key.contains(FREED) {
+                continue;
+            }
             writes.push(Write { revision: kv.mod_revision(), key, value });
         }
     }
@@ -88,25 +95,61 @@ pub(super) fn judge(writes: &[Write], ours: &str) -> (Vec<Violation>, Totals) {
     for revision in writes.chunk_by(|a, b| a.revision == b.revision) {
         // Only a slave key tells who wrote; our master keys come with one in the same transaction.
         let suffixes = || revision.iter().filter_map(|write| user(&write.key)).map(|(_, node)| node);
-        let side = if suffixes().any(|node| node.starts_with(ours)) { Side::Ours } else { Side::Cilium };
+        let collects = revision.iter().any(|write| write.key.contains(FREED) && write.value.is_some());
+        let is_ours = collects || suffixes().any(|node| node.starts_with(ours));
+        let side = if is_ours { Side::Ours } else { Side::Cilium };
         for write in revision {
             totals.writes += 1;
+            if write.value.is_none() && write.key.strip_prefix(BASE).is_some_and(|rest| rest.starts_with("id/")) {
+                *totals.collected_by.entry(if side == Side::Ours { "ours" } else { "Cilium's" }).or_default() += 1;
+            }
             let found = state.apply(write);
-            violations.extend(found.into_iter().map(|what| Violation { side, revision: write.revision, what }));
+            violations.extend(found.into_iter().map(|(labels, what)| Violation {
+                side,
+                revision: write.revision,
+                what,
+                labels,
+            }));
             if let (Some((labels, _)), Some(number)) = (user(&write.key), &write.value) {
                 sets.insert(labels.to_owned());
                 numbers.insert(number.clone());
                 *totals.users_of.entry(if side == Side::Ours { "ours" } else { "Cilium's" }).or_default() += 1;
             }
         }
-        violations.extend(state.settle(revision).into_iter().map(|what| Violation {
+        violations.extend(state.settle(revision).into_iter().map(|(labels, what)| Violation {
             side,
             revision: revision[0].revision,
             what,
+            labels,
         }));
     }
     (totals.label_sets, totals.numbers) = (sets.len(), numbers.len());
     (violations, totals)
+}
+
+/// What happened to the labels of a violation until then, a line a write: which write led to it can be read there.
+pub(super) fn trail(writes: &[Write], violation: &Violation) -> Vec<String> {
+    let labels = violation.labels.as_str();
+    let until = writes.iter().take_while(|write| write.revision <= violation.revision);
+    // A number that goes has no labels any more: those that had them are kept in mind.
+    let mut numbers = BTreeSet::new();
+    let mut lines = Vec::new();
+    for write in until {
+        let Some(rest) = write.key.strip_prefix(BASE) else { continue };
+        let mut of_them = rest.contains(labels);
+        if let Some(number) = rest.strip_prefix("id/") {
+            of_them = numbers.contains(number) || write.value.as_deref() == Some(labels);
+            if of_them {
+                numbers.insert(number.to_owned());
+            }
+        }
+        if of_them {
+            let key = rest.replace(labels, "L");
+            let value = write.value.as_deref().map_or("gone".to_owned(), |value| value.replace(labels, "L"));
+            lines.push(format!("{} {key} = {value}", write.revision));
+        }
+    }
+    lines
 }
 
 /// Labels and node of a slave key.
@@ -116,24 +159,31 @@ fn user(key: &str) -> Option<(&str, &str)> {
 
 impl State {
     /// Follows one write; what was wrong about it alone.
-    fn apply(&mut self, write: &Write) -> Vec<String> {
+    fn apply(&mut self, write: &Write) -> Vec<(String, String)> {
         let mut wrong = Vec::new();
         let number = write.key.strip_prefix(BASE).and_then(|rest| rest.strip_prefix("id/")?.parse().ok());
         match (number, user(&write.key), &write.value) {
             (Some(number), _, Some(labels)) => {
                 let before = self.masters.insert(number, labels.clone());
                 if let Some(before) = before.filter(|before| before != labels) {
-                    wrong.push(format!("number {number} had {before} and was given to {labels}"));
+                    wrong.push((labels.clone(), format!("number {number} had {before} and was given to {labels}")));
                 }
                 let others =
                     self.users.iter().filter(|(of, users)| *of != labels && users.values().any(|n| *n == number));
-                wrong
-                    .extend(others.map(|(of, _)| format!("number {number} is used by {of} and was given to {labels}")));
+                wrong.extend(others.map(|(of, _)| {
+                    (labels.clone(), format!("number {number} is used by {of} and was given to {labels}"))
+                }));
             }
-            (Some(number), _, None) => drop(self.masters.remove(&number)),
+            (Some(number), _, None) => {
+                let labels = self.masters.remove(&number).unwrap_or_default();
+                let user = self.users.get(&labels).and_then(|users| users.iter().find(|(_, n)| **n == number));
+                if let Some((node, _)) = user {
+                    wrong.push((labels.clone(), format!("number {number} went while {node} uses it for {labels}")));
+                }
+            }
             (None, Some((labels, node)), Some(value)) => {
                 let Ok(number) = value.parse() else {
-                    return vec![format!("{node} uses {labels} with {value}, which is no number")];
+                    return vec![(labels.to_owned(), format!("{node} uses {labels} with {value}, which is no number"))];
                 };
                 let users = self.users.entry(labels.to_owned()).or_default();
                 users.insert(node.to_owned(), number);
@@ -141,7 +191,7 @@ impl State {
                 let joined = users.iter().any(|(of, n)| *of != node && *n == number);
                 let other = users.iter().find(|(of, n)| !joined && *of != node && **n != number);
                 if let Some((of, n)) = other {
-                    wrong.push(format!("{node} uses {labels} with {number}, {of} with {n}"));
+                    wrong.push((labels.to_owned(), format!("{node} uses {labels} with {number}, {of} with {n}")));
                 }
             }
             (None, Some((labels, node)), None) => {
@@ -155,14 +205,14 @@ impl State {
     }
 
     /// What was wrong when a whole transaction was applied: a use of a number that has other labels.
-    fn settle(&self, writes: &[Write]) -> Vec<String> {
+    fn settle(&self, writes: &[Write]) -> Vec<(String, String)> {
         let mut wrong = Vec::new();
         for write in writes.iter().filter(|write| write.value.is_some()) {
             let Some((labels, node)) = user(&write.key) else { continue };
             let number = self.users.get(labels).and_then(|users| users.get(node));
             let has = number.and_then(|number| self.masters.get(number));
             if let Some(has) = has.filter(|has| *has != labels) {
-                wrong.push(format!("{node} uses {labels} with a number of {has}"));
+                wrong.push((labels.to_owned(), format!("{node} uses {labels} with a number of {has}")));
             }
         }
         wrong
@@ -201,6 +251,12 @@ mod tests {
         let split = write(9, "value/k8s:a=1;/172.20.1.1", "6");
         let joins = write(10, "value/k8s:a=1;/172.21.1.2", "6");
         assert_eq!(judged(&[&honest[..2], &[split, joins]].concat()), [(Side::Cilium, 9)], "the second joins");
+        assert_eq!(with(write(9, "id/5", "")), [(Side::Cilium, 9)], "a number in use is collected");
+        let freed = Write { revision: 9, key: format!("causeway/v1/east{FREED}5"), value: Some(String::new()) };
+        assert_eq!(judged(&[&honest[..2], &[write(9, "id/5", ""), freed]].concat()), [(Side::Ours, 9)], "by ours");
+        let found = judge(&[&honest[..2], &[write(9, "id/5", "")]].concat(), "172.21.").0;
+        let trail = trail(&[&honest[..2], &[write(9, "id/5", "")]].concat(), &found[0]);
+        assert_eq!(trail, ["1 id/5 = L", "1 value/L/172.21.1.1 = 5", "9 id/5 = gone"]);
         // Ours in one transaction.
         let ours = [write(9, "id/5", "k8s:b=1;"), write(9, "value/k8s:b=1;/172.21.1.2", "5")];
         assert!(judged(&[&honest[..2], &ours].concat()).iter().all(|found| *found == (Side::Ours, 9)));

@@ -32,6 +32,7 @@ fn cilium_reads_what_we_write_and_keeps_it_through_outages() {
             ("inside our cluster", Stage::inside as fn(&mut Stage) -> Result<String>),
             ("planted values", Stage::twins),
             ("an agent of another cluster", Stage::joins),
+            ("values planted before it", Stage::stock_twins),
             ("agents, operator restarted", Stage::restarts),
             ("store restarted", Stage::store_restarts),
             ("every lease revoked", Stage::leases_end),
@@ -139,6 +140,36 @@ impl Stage {
         Ok(text(&self.full))
     }
 
+    /// A value that it must complain of, and an object that is taken back, must be noticed.
+    fn stock_twins(&mut self) -> Result<String> {
+        self.follows("joined")?;
+        self.stock.check_silent()?;
+        let honest = fleet::dump(&self.bed, "east", "cilium/state/nodes/v1/east/east-f1")?;
+        let honest = honest.get("cilium/state/nodes/v1/east/east-f1").context("a node")?.replace("east-f1", "planted");
+        let (key, store) = ("cilium/state/nodes/v1/east/planted", &self.bed.stores["east"]);
+        store.etcdctl(&["put", key, &honest.replace("\"ClusterID\":1", "\"ClusterID\":2")])?;
+        let stock = &mut self.stock;
+        wait_until("a node of a wrong cluster is complained of", SHOWN, || {
+            stock.ask("status")?;
+            ensure!(stock.check_silent().is_err(), "it is silent");
+            Ok(())
+        })?;
+        store.etcdctl(&["put", key, &honest])?;
+        let before = self.full.clone();
+        self.full = wait_until("the planted node is there", SHOWN, || {
+            let counts = stock.counts("status", "count")?;
+            ensure!(counts["node"][0] > before["node"][0], "{counts:?}");
+            Ok(counts)
+        })?;
+        store.etcdctl(&["del", key])?;
+        let noticed = self.kept_within(&KINDS, Duration::from_secs(5));
+        ensure!(noticed.is_err(), "a node was taken back and nobody noticed");
+        self.full = self.stock.counts("status", "count")?;
+        ensure!(self.full["node"][1] == before["node"][1] + 1, "{:?}", self.full);
+        self.stock.complaints.clear();
+        Ok("2 of 2 are noticed".to_owned())
+    }
+
     fn restarts(&mut self) -> Result<String> {
         for node in self.bed.cluster("east")?.nodes.clone() {
             self.bed.agents.get_mut(&node.name).context("an agent")?.kill()?;
@@ -219,8 +250,12 @@ impl Stage {
 
     /// Waits until Cilium's agent is ready with what it had; nothing of these kinds may have been taken back meanwhile.
     fn kept(&mut self, kinds: &[&str]) -> Result<String> {
+        self.kept_within(kinds, BACK)
+    }
+
+    fn kept_within(&mut self, kinds: &[&str], time: Duration) -> Result<String> {
         let (before, stock) = (self.full.clone(), &mut self.stock);
-        let after = wait_until("Cilium's agent is ready with all it had", BACK, || {
+        let after = wait_until("Cilium's agent is ready with all it had", time, || {
             ready(stock)?;
             let counts = stock.counts("status", "count")?;
             for kind in kinds {
