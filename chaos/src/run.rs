@@ -22,8 +22,8 @@ const BEFORE: Duration = Duration::from_millis(700);
 const AFTER: Duration = Duration::from_millis(500);
 /// How long after healing the kernels may differ from the stores.
 const CONVERGE: Duration = Duration::from_secs(5);
-/// How long agents may call themselves degraded after that.
-const WELL: Duration = Duration::from_secs(30);
+/// How long agents may call themselves degraded after that: a store in doubt is listed twice, ten seconds apart.
+const WELL: Duration = Duration::from_secs(45);
 
 /// What to run, and where.
 #[derive(Debug, Clone)]

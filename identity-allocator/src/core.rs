@@ -37,7 +37,7 @@ pub struct Attempt {
     pub number: NumericIdentity,
     /// What must hold of the number.
     pub mode: Mode,
-    /// What must hold of the nodes that use the labels. Their numbers count, not the oldest: Cilium takes a new one when
+    /// What must hold of the nodes that use the labels. Their numbers count, not the last one made: Cilium takes a new one when
     /// nobody uses the labels, whatever numbers have them still.
     pub users: Users,
 }
@@ -310,7 +310,7 @@ impl Core {
     fn start(&mut self, now: Instant, labels: &Labels) {
         let Some(set) = self.sets.get(labels) else { return };
         let held = set.granted.filter(|number| self.known.get(number).is_some_and(|(_, of)| of == labels));
-        if let Some(number) = held.or_else(|| self.oldest(labels)) {
+        if let Some(number) = held.or_else(|| self.youngest(labels)) {
             self.attempt(labels.clone(), number, Mode::Known, Users::All);
         } else if let Some(number) = set.granted.or(set.orphan) {
             self.attempt(labels.clone(), number, Mode::Recreate, Users::All);
@@ -367,12 +367,12 @@ impl Core {
 
     /// What the store shows of the labels may have changed what is right.
     fn look_again(&mut self, now: Instant, labels: &Labels) {
-        let oldest = self.oldest(labels);
+        let youngest = self.youngest(labels);
         let is_ours = |number| self.known.get(&number).is_some_and(|(_, of)| of == labels);
         let confirmed = match self.sets.get(labels).map(|set| &set.phase) {
             Some(Phase::Confirming(number)) => Some(*number).filter(|number| is_ours(*number)),
             Some(Phase::Waiting(_)) => {
-                if let Some(number) = oldest {
+                if let Some(number) = youngest {
                     self.attempt(labels.clone(), number, Mode::Known, Users::All);
                 }
                 None
@@ -386,9 +386,11 @@ impl Core {
         }
     }
 
-    fn oldest(&self, labels: &Labels) -> Option<NumericIdentity> {
+    /// Of several numbers that were left behind the last one made: Cilium's allocators remember that one for the labels, and
+    /// take it without asking who uses which.
+    fn youngest(&self, labels: &Labels) -> Option<NumericIdentity> {
         let numbers = self.by_labels.get(labels)?;
-        numbers.iter().map(|(_, number)| *number).find(|number| self.range.contains(&number.get()))
+        numbers.iter().rev().map(|(_, number)| *number).find(|number| self.range.contains(&number.get()))
     }
 
     fn unlearn(&mut self, number: NumericIdentity) -> Option<Labels> {

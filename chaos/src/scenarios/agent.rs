@@ -14,7 +14,7 @@ pub(crate) const TAKER: &str = "-taker";
 /// The rule that is made while there is no store.
 pub(crate) const COLD_POLICY: &str = "cold";
 /// How often agents are killed, shortened and in full.
-const KILLS: (u64, u64) = (20, 100);
+const KILLS: (u64, u64) = (12, 100);
 /// How long an agent is away, likewise.
 const AWAY: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(60));
 /// Within which a cold agent forwards and enforces.

@@ -9,8 +9,8 @@ use crate::run::Run;
 
 /// How long it is silent, shortened and in full: longer than a client's patience with a silent connection.
 const SILENT: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(50));
-/// How often it comes and goes, and how long each time.
-const FLAPS: u32 = 8;
+/// How often it comes and goes, shortened and in full, and how long each time.
+const FLAPS: (u64, u64) = (4, 8);
 const FLAP: Duration = Duration::from_millis(1500);
 
 /// Nothing goes in either direction, and nobody is told.
@@ -53,9 +53,10 @@ pub(crate) fn half_open(run: &mut Run) -> Result<()> {
 /// Silent and whole in turns.
 pub(crate) fn flapping(run: &mut Run) -> Result<()> {
     let east = run.stage.bed.cluster("east")?.clone();
-    run.inject(format!("the link of east's store is silent {FLAPS} times for {:.1} s", FLAP.as_secs_f64()));
+    let flaps = run.count(FLAPS.0, FLAPS.1, "silences");
+    run.inject(format!("the link of east's store is silent {flaps} times for {:.1} s", FLAP.as_secs_f64()));
     let mut count = 0;
-    for _ in 0..FLAPS {
+    for _ in 0..flaps {
         silence(run, &east, true)?;
         std::thread::sleep(FLAP);
         count += dropped(run, &east)?;

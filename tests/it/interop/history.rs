@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use anyhow::{Context, Result};
-use etcd_client::{Client, EventType, WatchOptions};
+use anyhow::{Context, Result, ensure};
+use etcd_client::{Client, EventType, GetOptions, WatchOptions};
 
 const BASE: &str = "cilium/state/identities/v1/";
 /// Our collector notes a number here in the transaction that deletes it.
@@ -73,6 +73,7 @@ pub(super) async fn read(client: &mut Client) -> Result<Vec<Write>> {
         for event in message.events() {
             let kv = event.kv().context("an event has a key")?;
             if kv.mod_revision() > now {
+                whole(client, &writes, now).await?;
                 return Ok(writes);
             }
             let value =
@@ -85,6 +86,24 @@ pub(super) async fn read(client: &mut Client) -> Result<Vec<Write>> {
         }
     }
     anyhow::bail!("the watch has ended")
+}
+
+/// What the writes made is what the store had at their end: a history that lacks one would accuse the wrong writer.
+async fn whole(client: &mut Client, writes: &[Write], now: i64) -> Result<()> {
+    let listed = client.get(BASE, Some(GetOptions::new().with_prefix().with_revision(now))).await?;
+    let listed: BTreeMap<_, _> = listed.kvs().iter().map(|kv| (kv.key().to_vec(), kv.mod_revision())).collect();
+    let mut made = BTreeMap::new();
+    for write in writes.iter().filter(|write| write.key.starts_with(BASE)) {
+        match write.value {
+            Some(_) => drop(made.insert(write.key.clone().into_bytes(), write.revision)),
+            None => drop(made.remove(write.key.as_bytes())),
+        }
+    }
+    let differs = made.iter().filter(|(key, revision)| listed.get(*key) != Some(revision));
+    let differs = differs.chain(listed.iter().filter(|(key, _)| !made.contains_key(*key)));
+    let differs: Vec<_> = differs.map(|(key, at)| format!("{} {at}", String::from_utf8_lossy(key))).take(5).collect();
+    ensure!(differs.is_empty(), "the history is not what the store has: {differs:#?}");
+    Ok(())
 }
 
 /// The violations, in their order. `ours`: how our nodes' addresses begin.
