@@ -20,7 +20,8 @@ use crate::database::Tables;
 use crate::history::History;
 use crate::metrics::StatusMetrics;
 use crate::{
-    Args, alarms, exports, logic, monitor, node, preflight, ranges, readiness, restore, snapshots, status, store,
+    Args, alarms, exports, logic, monitor, node, own_node, preflight, ranges, readiness, restore, snapshots, status,
+    store,
 };
 
 /// Starts every part; they run until `tasks` stops.
@@ -55,6 +56,15 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
     tracing::info!(endpoints = rows.len(), "endpoints restored");
 
     let endpoints = logic::endpoints(tasks, args, &tables, files, rows);
+    let ipam = Arc::new(Mutex::new(ipam));
+    let own_node = own_node::Inputs {
+        base: own.clone(),
+        objects: tables.node_objects.read.clone(),
+        nodes: tables.nodes.write.clone(),
+        ipam: Arc::clone(&ipam),
+        alarms: tables.alarms.write.clone(),
+    };
+    tasks.spawn("own-node", own_node::run(own_node));
     let store = store::start(tasks, args, layout, &own, &tables, &registry).await?;
     snapshots::save(tasks, &saved, &tables);
     logic::start(tasks, args, &own, &tables);
@@ -78,7 +88,6 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
         endpoints: tables.endpoints.read.clone(),
     };
     tasks.spawn("monitor", monitor::serve(bind(&monitor_socket)?, sources));
-    let ipam = Arc::new(Mutex::new(ipam));
     let health = status::Health {
         node: format!("{}/{}", own.cluster, own.name),
         cluster: own.cluster.clone(),

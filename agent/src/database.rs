@@ -4,7 +4,7 @@ use policy::SelectorRow;
 use statedb::{Database, Reader, Row, Writer};
 use tables::{
     Alarm, BackendSet, Endpoint, Export, Frontend, Identity, IdentityGrant, IdentityRequest, IpClaim, IpcacheRow,
-    Namespace, NodeRow, Pod, PolicyMapRow, PolicyProgress, PolicyRule, Realized, Rejected, RemoteCluster,
+    Namespace, NodeObject, NodeRow, Pod, PolicyMapRow, PolicyProgress, PolicyRule, Realized, Rejected, RemoteCluster,
     RemoteService, ServiceRow,
 };
 
@@ -25,6 +25,7 @@ pub(crate) struct Tables {
     pub(crate) remote_clusters: Table<RemoteCluster>,
     pub(crate) rejected: Table<Rejected>,
     pub(crate) alarms: Table<Alarm>,
+    pub(crate) node_objects: Table<NodeObject>,
     pub(crate) pods: Table<Pod>,
     pub(crate) namespaces: Table<Namespace>,
     pub(crate) services: Table<ServiceRow>,
@@ -56,6 +57,7 @@ impl Tables {
             remote_clusters: make(database),
             rejected: make(database),
             alarms: make(database),
+            node_objects: make(database),
             pods: make(database),
             namespaces: make(database),
             services: make(database),

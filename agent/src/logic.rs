@@ -14,6 +14,7 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
     let cluster = || args.cluster_name.to_string().into();
     let parse = k8s::ParseOptions { cluster: cluster(), default_local_cluster: args.policy_default_local_cluster };
     let objects = k8s::Tables {
+        nodes: tables.node_objects.write.clone(),
         pods: tables.pods.write.clone(),
         namespaces: tables.namespaces.write.clone(),
         services: tables.services.write.clone(),

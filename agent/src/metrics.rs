@@ -43,10 +43,15 @@ impl StatusMetrics {
         let backlog = controllers.iter().map(|row| (vec![row.name.clone()], row.backlog as f64)).collect();
         let version = vec![env!("CARGO_PKG_VERSION").to_owned(), std::env::consts::ARCH.to_owned()];
         let pools = health.pools();
-        let family = |cidr: &str| if cidr.contains(':') { "ipv6" } else { "ipv4" }.to_owned();
-        let used = pools.iter().map(|pool| (vec![family(&pool.cidr)], pool.used as f64)).collect();
-        let total = |pool: &api::IpamStatus| pool.total.parse().unwrap_or(f64::MAX);
-        let capacity = pools.iter().map(|pool| (vec![family(&pool.cidr)], total(pool))).collect();
+        // A family may have several ranges.
+        let of_family = |value: &dyn Fn(&api::IpamStatus) -> f64| {
+            let sum = |ipv4: bool| pools.iter().filter(|pool| pool.cidr.contains(':') != ipv4).map(value).sum::<f64>();
+            let has = |ipv4: bool| pools.iter().any(|pool| pool.cidr.contains(':') != ipv4);
+            let families = [("ipv4", true), ("ipv6", false)].into_iter().filter(|(_, ipv4)| has(*ipv4));
+            families.map(|(name, ipv4)| (vec![name.to_owned()], sum(ipv4))).collect()
+        };
+        let used = of_family(&|pool| pool.used as f64);
+        let capacity = of_family(&|pool| pool.total.parse().unwrap_or(f64::MAX));
         let tables = &health.tables;
         vec![
             gauge("cilium_version", "Version of the agent", &["version", "arch"], vec![(version, 1.0)]),

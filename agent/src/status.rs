@@ -75,12 +75,12 @@ impl Health {
 
     pub(crate) fn pools(&self) -> Vec<IpamStatus> {
         let ipam = self.ipam.lock();
-        let pool = |pool: &ipam::Pool| IpamStatus {
+        let pool = |(_, pool): (&str, &ipam::Pool)| IpamStatus {
             cidr: pool.cidr().to_string(),
             used: pool.owners().len(),
             total: pool.capacity().to_string(),
         };
-        ipam.pools().iter().map(pool).collect()
+        ipam.ranges().map(pool).collect()
     }
 
     /// How old what each source last said is.

@@ -12,7 +12,7 @@ use tables::Export;
 use tokio::sync::oneshot;
 
 use crate::database::Tables;
-use crate::{Args, exports, ranges, registration, status};
+use crate::{Args, exports, own_node, ranges, registration, status};
 
 /// What status shows of the store.
 pub(crate) struct Store {
@@ -73,16 +73,16 @@ pub(crate) async fn start(
         tables.exports.write.upsert(Export { key: key.into(), value, leased: true });
     }
     tasks.spawn("registration", registration::run(registration, sender));
-    let node = exports::node_export(own);
     let endpoints = tables.endpoints.read.clone();
     let writer = tables.exports.write.clone();
     let export_endpoints = exports::run(endpoints, writer.clone(), own.name.clone(), args.node_ip()?);
-    tasks.spawn("export-endpoints", async move {
+    let publish = own_node::publish(own.clone(), tables.node_objects.read.clone(), tables.nodes.read.clone(), writer);
+    tasks.spawn("export-own", async move {
         // Nothing of a node is published before it is ours to be that node.
-        if registered.await.is_ok() {
-            writer.upsert(node);
+        if registered.await.is_err() {
+            std::future::pending::<()>().await;
         }
-        export_endpoints.await;
+        tokio::join!(publish, export_endpoints);
     });
 
     let metrics = reflector::Metrics::new(registry);

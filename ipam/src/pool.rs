@@ -1,7 +1,7 @@
 //! The addresses of one CIDR.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use model::Prefix;
@@ -63,24 +63,28 @@ impl Pool {
         self.size().saturating_sub(reserved)
     }
 
-    /// The next free address.
+    /// The next free address that is not `reserved`.
     ///
     /// # Errors
     ///
     /// [`Exhausted`].
-    pub fn allocate(&mut self, owner: &str) -> Result<IpAddr, Exhausted> {
+    pub fn allocate(&mut self, owner: &str, reserved: &BTreeSet<IpAddr>) -> Result<IpAddr, Exhausted> {
         let capacity = self.capacity();
-        let tries = capacity.min(self.owners.len() as u128 + 1);
+        let tries = capacity.min((self.owners.len() + reserved.len()) as u128 + 1);
         for _ in 0..tries {
             let ip = self.nth(2 + self.cursor);
             self.cursor = (self.cursor + 1) % capacity;
+            if reserved.contains(&ip) {
+                continue;
+            }
             if let Entry::Vacant(free) = self.owners.entry(ip) {
                 free.insert(owner.to_owned());
                 return Ok(ip);
             }
         }
         // Holes may lie behind the run that was looked at.
-        let free = (0..capacity.min(1 << 16)).map(|at| self.nth(2 + at)).find(|ip| !self.owners.contains_key(ip));
+        let mut all = (0..capacity.min(1 << 16)).map(|at| self.nth(2 + at));
+        let free = all.find(|ip| !self.owners.contains_key(ip) && !reserved.contains(ip));
         let ip = free.ok_or_else(|| {
             // Namespace and pod; the rest of the owner is the runtime's.
             let owner = owner.split(':').next().unwrap_or(owner).to_owned();
@@ -137,9 +141,9 @@ mod tests {
     #[test]
     fn hands_out_each_usable_address_once_then_says_so() {
         let mut pool = pool("10.0.0.0/29");
-        let taken: Vec<String> = (0..5).map(|_| pool.allocate("pod").unwrap().to_string()).collect();
+        let taken: Vec<String> = (0..5).map(|_| pool.allocate("pod", &BTreeSet::new()).unwrap().to_string()).collect();
         assert_eq!(taken, ["10.0.0.2", "10.0.0.3", "10.0.0.4", "10.0.0.5", "10.0.0.6"]);
-        let error = pool.allocate("demo/a:0123:eth0").unwrap_err().to_string();
+        let error = pool.allocate("demo/a:0123:eth0", &BTreeSet::new()).unwrap_err().to_string();
         assert!(
             error.starts_with("range 10.0.0.0/29 is full, 5/5 addresses used: none is left for demo/a;"),
             "{error}"
@@ -150,11 +154,11 @@ mod tests {
     #[test]
     fn released_address_is_the_last_to_come_back() {
         let mut pool = pool("fd00::/125");
-        let first = pool.allocate("a").unwrap();
+        let first = pool.allocate("a", &BTreeSet::new()).unwrap();
         pool.release(first);
-        let rest: Vec<IpAddr> = (0..5).map(|_| pool.allocate("b").unwrap()).collect();
+        let rest: Vec<IpAddr> = (0..5).map(|_| pool.allocate("b", &BTreeSet::new()).unwrap()).collect();
         assert!(!rest.contains(&first));
-        assert_eq!(pool.allocate("c").unwrap(), first);
+        assert_eq!(pool.allocate("c", &BTreeSet::new()).unwrap(), first);
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 use statedb::{Row, Writer};
-use tables::{Alarm, BackendSet, BackendSource, Namespace, Pod, PolicyRule, ServiceRow};
+use tables::{Alarm, BackendSet, BackendSource, Namespace, NodeObject, Pod, PolicyRule, ServiceRow};
 use tokio::sync::mpsc;
 
 use crate::{Object, ObjectStore, Outcome, ParseOptions, read_directory};
@@ -20,6 +20,8 @@ const REREAD: Duration = Duration::from_secs(10);
 /// The tables that objects become.
 #[derive(Clone)]
 pub struct Tables {
+    /// Nodes.
+    pub nodes: Writer<NodeObject>,
     /// Pods.
     pub pods: Writer<Pod>,
     /// Namespaces.
@@ -42,12 +44,14 @@ pub fn run(
     options: ParseOptions,
 ) -> impl Future<Output = ()> + Send + 'static {
     let source = "k8s";
+    let nodes = tables.nodes.announce(source);
     let pods = tables.pods.announce(source);
     let namespaces = tables.namespaces.announce(source);
     let services = tables.services.announce(source);
     let backends = tables.backends.announce(source);
     let rules = tables.rules.announce(source);
     let announced = move || {
+        nodes.done();
         pods.done();
         namespaces.done();
         services.done();
@@ -118,9 +122,10 @@ fn alarm_name(directory: &Path) -> Arc<str> {
 /// Makes the tables equal to the objects in force.
 fn apply(tables: &Tables, outcome: Outcome) {
     let (mut pods, mut namespaces, mut services) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut backends, mut rules) = (Vec::new(), Vec::new());
+    let (mut backends, mut rules, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
     for object in outcome.objects.into_values() {
         match object {
+            Object::Node(node) => nodes.push(node),
             Object::Pod(pod) => pods.push(pod),
             Object::Namespace(namespace) => namespaces.push(namespace),
             Object::Service(service) => services.push(ServiceRow { service }),
@@ -132,6 +137,7 @@ fn apply(tables: &Tables, outcome: Outcome) {
     }
     // Namespaces before pods: a pod's first labels shall have them.
     replace(&tables.namespaces, namespaces, |_| true);
+    replace(&tables.nodes, nodes, |_| true);
     replace(&tables.rules, rules, |_| true);
     replace(&tables.pods, pods, |_| true);
     replace(&tables.services, services, |_| true);
@@ -171,6 +177,7 @@ mod tests {
         fs::create_dir(&manifests).unwrap();
         let (pods, reader) = table();
         let tables = Tables {
+            nodes: table().0,
             pods,
             namespaces: table().0,
             services: table().0,

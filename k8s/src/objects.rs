@@ -5,22 +5,28 @@ use std::sync::Arc;
 
 use model::{Rule, Service, ServiceName};
 use serde_json::Value;
-use tables::{BackendSet, Namespace, Pod};
+use tables::{BackendSet, Namespace, NodeObject, Pod};
 
 use crate::Document;
 
 mod endpoint_slice;
 mod metadata;
 mod namespace;
+mod node;
 mod pod;
 mod policy;
 mod service;
+
+/// Kinds whose objects are in no namespace.
+const CLUSTER_WIDE: [&str; 3] = ["Namespace", "Node", "CiliumNode"];
 
 /// An object that we use.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Object {
     /// A Namespace.
     Namespace(Namespace),
+    /// A Node or a CiliumNode.
+    Node(NodeObject),
     /// A Pod.
     Pod(Pod),
     /// A Service.
@@ -36,7 +42,7 @@ pub enum Object {
 pub struct ObjectKey {
     /// Its kind.
     pub kind: &'static str,
-    /// Its namespace; empty for a Namespace.
+    /// Its namespace; empty for what is in none.
     pub namespace: Arc<str>,
     /// Its name.
     pub name: Arc<str>,
@@ -64,23 +70,27 @@ fn object(document: &Document, options: &ParseOptions) -> (Option<ObjectKey>, Re
     let (version, kind) = (text("/apiVersion"), text("/kind"));
     let kind = match (version, kind) {
         ("v1", "Namespace") => "Namespace",
+        ("v1", "Node") => "Node",
+        ("cilium.io/v2", "CiliumNode") => "CiliumNode",
         ("v1", "Pod") => "Pod",
         ("v1", "Service") => "Service",
         ("discovery.k8s.io/v1", "EndpointSlice") => "EndpointSlice",
         ("cilium.io/v2", "CiliumNetworkPolicy") => "CiliumNetworkPolicy",
         ("", _) | (_, "") => return (None, Err("apiVersion and kind are required".to_owned())),
         _ => {
-            let known = "Namespace, Pod, Service, EndpointSlice, CiliumNetworkPolicy";
+            let known = "Namespace, Node, Pod, Service, EndpointSlice, CiliumNode, CiliumNetworkPolicy";
             return (None, Err(format!("{version} {kind} is not supported; supported are {known}")));
         }
     };
-    let (namespace, name) = match metadata::names(&document.value, kind != "Namespace") {
+    let (namespace, name) = match metadata::names(&document.value, !CLUSTER_WIDE.contains(&kind)) {
         Ok(names) => names,
         Err(why) => return (None, Err(why)),
     };
     let key = ObjectKey { kind, namespace: Arc::clone(&namespace), name: Arc::clone(&name) };
     let result = match kind {
         "Namespace" => namespace::parse(&document.value, name).map(Object::Namespace),
+        "Node" => node::parse(&document.value, &name).map(Object::Node),
+        "CiliumNode" => node::parse_cilium(&document.value, &name).map(Object::Node),
         "Pod" => pod::parse(&document.value, namespace, name).map(Object::Pod),
         "Service" => service_name(&key)
             .and_then(|name| service::parse(&document.value, name))

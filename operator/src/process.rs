@@ -158,6 +158,7 @@ pub fn start(
 
     let (all_ips, own_alarms) = (ip_reader.clone(), alarms.clone());
     let objects = k8s::Tables {
+        nodes: hidden(&database),
         pods: hidden(&database),
         namespaces: hidden(&database),
         services,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::{Path, Query, State};
 use axum::http::StatusCode;
-use ipam::IpamError;
+use ipam::{IpamError, PoolNames};
 
 use super::{Failure, Shared};
 
@@ -17,7 +17,7 @@ pub(super) async fn allocate(
 ) -> Result<(StatusCode, Json<api::IpamResponse>), Failure> {
     let owner = query.get("owner").filter(|owner| !owner.is_empty());
     let owner = owner.ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "query parameter owner is required"))?;
-    let lease = shared.ipam.lock().allocate(owner).map_err(|error| failure(&error))?;
+    let lease = shared.ipam.lock().allocate(owner, &PoolNames::default()).map_err(|error| failure(&error))?;
     let mut address = api::AddressPair::default();
     for ip in lease.ips {
         match ip {
@@ -45,7 +45,7 @@ pub(super) async fn release(State(shared): State<Arc<Shared>>, Path(ip): Path<St
 fn failure(error: &IpamError) -> Failure {
     let cause = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
     let status = match error {
-        IpamError::Exhausted(_) => StatusCode::BAD_GATEWAY,
+        IpamError::Exhausted(_) | IpamError::NoRange { .. } => StatusCode::BAD_GATEWAY,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     };
     Failure::new(status, format!("{error}{cause}"))
