@@ -3,9 +3,9 @@
 use policy::SelectorRow;
 use statedb::{Database, Reader, Row, Writer};
 use tables::{
-    Alarm, BackendSet, Endpoint, Export, Frontend, Identity, IdentityGrant, IdentityRequest, IpClaim, IpcacheRow,
-    Namespace, NodeObject, NodeRow, Pod, PolicyMapRow, PolicyProgress, PolicyRule, Realized, Rejected, RemoteCluster,
-    RemoteService, ServiceRow,
+    Alarm, BackendSet, CidrIdentity, Endpoint, Export, Frontend, Identity, IdentityGrant, IdentityRequest, IpClaim,
+    IpcacheRow, Namespace, NodeObject, NodeRow, Pod, PolicyMapRow, PolicyProgress, PolicyRule, Realized, Rejected,
+    RemoteCluster, RemoteService, ServiceRow,
 };
 
 /// A table's two ends.
@@ -34,6 +34,7 @@ pub(crate) struct Tables {
     pub(crate) endpoints: Table<Endpoint>,
     pub(crate) requests: Table<IdentityRequest>,
     pub(crate) grants: Table<IdentityGrant>,
+    pub(crate) cidr_identities: Table<CidrIdentity>,
     pub(crate) policy_map: Table<PolicyMapRow>,
     pub(crate) progress: Table<PolicyProgress>,
     pub(crate) selectors: Table<SelectorRow>,
@@ -66,6 +67,7 @@ impl Tables {
             endpoints: make(database),
             requests: make(database),
             grants: make(database),
+            cidr_identities: make(database),
             policy_map: make(database),
             progress: make(database),
             selectors: make(database),

@@ -12,7 +12,9 @@ use crate::database::Tables;
 /// Starts the controllers. Tables in, tables out.
 pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
     let cluster = || args.cluster_name.to_string().into();
-    let parse = k8s::ParseOptions { cluster: cluster(), default_local_cluster: args.policy_default_local_cluster };
+    let families = model::Families { ipv4: own.ipv4_alloc_cidr.is_some(), ipv6: own.ipv6_alloc_cidr.is_some() };
+    let parse =
+        k8s::ParseOptions { cluster: cluster(), default_local_cluster: args.policy_default_local_cluster, families };
     let objects = k8s::Tables {
         nodes: tables.node_objects.write.clone(),
         pods: tables.pods.write.clone(),
@@ -38,6 +40,16 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         frontends: tables.frontends.write.clone(),
     };
     tasks.spawn("frontends", loadbalancer::run_frontends(frontends));
+    let ranges = identity_allocator::CidrInputs {
+        rules: tables.rules.read.clone(),
+        identities: tables.identities.write.clone(),
+        cidrs: tables.cidr_identities.write.clone(),
+        cluster: args.cluster_name.clone(),
+        families,
+        file: args.lib_dir.join("cidr-identities.snap"),
+    };
+    // Before who waits for complete tables: what it has on disk is there at once.
+    tasks.spawn("cidr-identities", identity_allocator::run_cidrs(ranges));
     let inputs = policy::Inputs {
         rules: tables.rules.read.clone(),
         identities: tables.identities.read.clone(),
@@ -52,6 +64,7 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         endpoints: tables.endpoints.read.clone(),
         nodes: tables.nodes.read.clone(),
         ips: tables.ips.read.clone(),
+        cidrs: tables.cidr_identities.read.clone(),
         identities: tables.identities.read.clone(),
         progress: tables.progress.read.clone(),
         ipcache: tables.ipcache.write.clone(),

@@ -8,13 +8,19 @@
 //! holds one. A number is used only after our own watch has passed its creation, so of two numbers for one label set
 //! every node picks the same: the older.
 //!
+//! Ranges of addresses that policies name have numbers too ([`Cidrs`]): in the scope of this node, so that no store is asked.
+//!
 //! It never deletes a master key: collecting unused numbers is the operator's. It does not watch the store itself:
 //! `reflector` feeds table `identities`, one watch for all readers.
 
+mod cidr;
+mod cidr_driver;
 mod core;
 mod driver;
 mod held;
 mod txn;
 
+pub use self::cidr::{CidrOp, Cidrs};
 pub use self::core::{Attempt, Core, Effect, Mode, Outcome, Users};
+pub use cidr_driver::{CidrInputs, run_cidrs};
 pub use driver::{Inputs, run};

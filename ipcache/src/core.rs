@@ -35,6 +35,8 @@ pub struct Core {
     own_ips: Vec<IpAddr>,
     endpoints: BTreeMap<Prefix, (EndpointId, Claim)>,
     nodes: BTreeMap<Prefix, Vec<Claim>>,
+    /// Ranges that policies name.
+    cidrs: BTreeMap<Prefix, Claim>,
     rows: BTreeMap<Prefix, Origin>,
     dirty: BTreeSet<Prefix>,
     /// Prefixes whose winner's identity policy has yet to see.
@@ -51,6 +53,7 @@ impl Core {
             own_ips,
             endpoints: BTreeMap::new(),
             nodes: BTreeMap::new(),
+            cidrs: BTreeMap::new(),
             rows: BTreeMap::new(),
             dirty: BTreeSet::new(),
             waiting: BTreeMap::new(),
@@ -86,12 +89,34 @@ impl Core {
                     self.nodes.remove(&prefix);
                 }
             }
-            self.dirty.insert(prefix);
+            self.touch(prefix);
         }
         for (prefix, claim) in now {
             self.nodes.entry(prefix).or_default().push(claim);
-            self.dirty.insert(prefix);
+            self.touch(prefix);
         }
+    }
+
+    /// The prefix, and the ranges within it: they lie behind the same node.
+    fn touch(&mut self, prefix: Prefix) {
+        self.dirty.insert(prefix);
+        if !prefix.is_host() {
+            let within = self.cidrs.range(prefix..).map(|(range, _)| *range).take_while(|range| prefix.covers(*range));
+            self.dirty.extend(within);
+        }
+    }
+
+    /// A range has an identity of its own, or (`None`) no longer.
+    pub fn handle_cidr(&mut self, prefix: Prefix, identity: Option<NumericIdentity>, cluster: &model::ClusterName) {
+        match identity {
+            Some(identity) => {
+                let origin = Origin::new(Source::Generated, cluster.clone());
+                let claim = Claim { identity, tunnel_endpoint: None, encrypt_key: 0, origin };
+                self.cidrs.insert(prefix, claim);
+            }
+            None => drop(self.cidrs.remove(&prefix)),
+        }
+        self.dirty.insert(prefix);
     }
 
     /// A store's claim about a prefix came, changed or went.
@@ -160,7 +185,10 @@ impl Core {
         let local = self.endpoints.get(&prefix).map(|(_, claim)| claim.clone());
         let nodes = self.nodes.get(&prefix).into_iter().flatten().cloned();
         let claims: Vec<Claim> = local.into_iter().chain(nodes).chain(imported).collect();
-        let best = claims.iter().map(|claim| claim.origin.source).max()?;
+        let Some(best) = claims.iter().map(|claim| claim.origin.source).max() else {
+            self.conflicts.remove(&prefix);
+            return self.cidrs.get(&prefix).map(|cidr| self.behind(prefix, cidr));
+        };
         let mut rivals: Vec<Claim> = claims.into_iter().filter(|claim| claim.origin.source == best).collect();
         let holder = self.rows.get(&prefix);
         let contested = rivals.iter().any(|claim| claim.origin.cluster != rivals[0].origin.cluster);
@@ -170,7 +198,24 @@ impl Core {
             self.conflicts.remove(&prefix);
         }
         let held = rivals.iter().position(|claim| Some(&claim.origin) == holder);
-        Some(rivals.swap_remove(held.unwrap_or(0)))
+        let winner = rivals.swap_remove(held.unwrap_or(0));
+        Some(match self.cidrs.get(&prefix) {
+            // A node's range of pods is the world's until somebody names it.
+            Some(cidr) if best <= Source::Generated => Claim { identity: cidr.identity, ..winner },
+            _ => winner,
+        })
+    }
+
+    /// A range within a node's range of pods lies behind that node.
+    fn behind(&self, prefix: Prefix, cidr: &Claim) -> Claim {
+        let wider = (1..prefix.bits()).rev().filter_map(|bits| Prefix::try_new(prefix.addr(), bits).ok());
+        let node = wider.filter_map(|wide| self.nodes.get(&wide)).find_map(|claims| claims.first());
+        match node {
+            Some(node) => {
+                Claim { tunnel_endpoint: node.tunnel_endpoint, encrypt_key: node.encrypt_key, ..cidr.clone() }
+            }
+            None => cidr.clone(),
+        }
     }
 }
 
@@ -283,6 +328,47 @@ mod tests {
         bench.core.handle_progress();
         assert_eq!(bench.resolve(), "+10.0.0.1=1003@192.0.2.7");
         assert_eq!(bench.core.waiting(), 0);
+    }
+
+    #[test]
+    fn a_range_has_its_number_unless_somebody_lives_there_and_lies_behind_its_node() {
+        let mut bench = Bench::new();
+        let cidr = |bench: &mut Bench, text: &str, id: Option<u32>| {
+            bench.core.handle_cidr(prefix(text), id.map(NumericIdentity::new), &cluster("east"));
+        };
+        cidr(&mut bench, "10.0.0.0/8", Some(1 << 24 | 1));
+        cidr(&mut bench, "10.0.2.0/24", Some(1 << 24 | 2));
+        cidr(&mut bench, "10.0.2.64/26", Some(1 << 24 | 3));
+        cidr(&mut bench, "10.0.0.1", Some(1 << 24 | 4));
+        assert_eq!(
+            bench.resolve(),
+            "+10.0.0.0/8=16777217 +10.0.0.1=16777220 +10.0.2.0/24=16777218 +10.0.2.64/26=16777219"
+        );
+        let mut node = model::Node::new(model::NodeName::try_new("b").unwrap(), cluster("east"), Default::default());
+        node.source = Source::Kvstore;
+        node.addresses =
+            vec![model::NodeAddress { kind: model::AddressKind::InternalIp, ip: "192.0.2.2".parse().unwrap() }];
+        node.ipv4_alloc_cidr = Some(prefix("10.0.2.0/24"));
+        node.ipv4_secondary_alloc_cidrs = vec![prefix("10.7.0.0/24")];
+        let name = model::NodeName::try_new("a").unwrap();
+        let own = crate::Own { cluster: cluster("east"), name, ips: Vec::new(), dual_stack: true };
+        let claims = crate::node_claims(&node, &own);
+        bench.core.handle_node(Vec::new(), claims.clone());
+        let text = bench.resolve();
+        for part in ["+10.0.2.0/24=16777218@192.0.2.2", "+10.0.2.64/26=16777219@192.0.2.2", "+10.7.0.0/24=9@192.0.2.2"]
+        {
+            assert!(text.contains(part), "{text}");
+        }
+        bench.import(WEST, "10.0.0.1", 1002, "192.0.2.7");
+        assert_eq!(bench.resolve(), "+10.0.0.1=1002@192.0.2.7", "a pod is never of a range");
+        cidr(&mut bench, "10.0.2.0/24", None);
+        assert_eq!(bench.resolve(), "+10.0.2.0/24=9@192.0.2.2");
+        bench.core.handle_node(claims, Vec::new());
+        let text = bench.resolve();
+        assert!(text.contains("+10.0.2.64/26=16777219 ") || text.ends_with("+10.0.2.64/26=16777219"), "{text}");
+        cidr(&mut bench, "10.0.2.64/26", None);
+        assert_eq!(bench.resolve(), "-10.0.2.64/26");
+        assert_eq!(bench.core.conflicts(), 0);
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use statedb::{Change, Initializer, Reader, Writer};
-use tables::{Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
+use tables::{CidrIdentity, Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
 
 use crate::{Core, Own, RowOp, node_claims};
 
@@ -15,6 +15,8 @@ pub struct Inputs {
     pub nodes: Reader<NodeRow>,
     /// What the stores claim.
     pub ips: Reader<IpClaim>,
+    /// Ranges that policies name.
+    pub cidrs: Reader<CidrIdentity>,
     /// Known identities: a row waits until policy has seen its identity.
     pub identities: Reader<Identity>,
     /// How far policy has come.
@@ -37,6 +39,7 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
     let mut endpoints = tables.endpoints.changes();
     let mut nodes = tables.nodes.changes();
     let mut ips = tables.ips.changes();
+    let mut cidrs = tables.cidrs.changes();
     let mut progress = tables.progress.watch();
     let mut claims_of = BTreeMap::new();
     // The table is initialised when all that feeds it is.
@@ -64,6 +67,12 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
             };
             core.handle_node(before.unwrap_or_default(), now);
         }
+        let (changed, all_cidrs) = cidrs.drain_with_snapshot();
+        for change in &changed {
+            let row = change.row();
+            let now = matches!(change, Change::Upsert(_)).then_some(row.identity);
+            core.handle_cidr(row.prefix, now, &tables.own.cluster);
+        }
         let (changed, all_ips) = ips.drain_with_snapshot();
         for change in &changed {
             core.handle_import(change.row().entry.prefix);
@@ -86,6 +95,7 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
         });
         if all_nodes.is_initialised()
             && all_ips.is_initialised()
+            && all_cidrs.is_initialised()
             && core.waiting() == 0
             && let Some(announced) = announced.take()
         {
@@ -95,6 +105,7 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
             () = endpoints.wait() => {}
             () = nodes.wait() => {}
             () = ips.wait() => {}
+            () = cidrs.wait() => {}
             () = progress.changed() => {}
         }
     }

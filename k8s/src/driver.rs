@@ -186,7 +186,11 @@ mod tests {
             alarms: table().0,
         };
         let alarms = tables.alarms.reader();
-        let options = ParseOptions { cluster: "east".into(), default_local_cluster: true };
+        let options = ParseOptions {
+            cluster: "east".into(),
+            default_local_cluster: true,
+            families: model::Families { ipv4: true, ipv6: true },
+        };
         let run = run(tables, Some(manifests.clone()), options);
         let story = async {
             reader.wait_for(statedb::Snapshot::is_initialised).await;

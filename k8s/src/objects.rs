@@ -3,7 +3,7 @@
 use std::fmt;
 use std::sync::Arc;
 
-use model::{Rule, Service, ServiceName};
+use model::{Families, Rule, Service, ServiceName};
 use serde_json::Value;
 use tables::{BackendSet, Namespace, NodeObject, Pod};
 
@@ -55,6 +55,8 @@ pub struct ParseOptions {
     pub cluster: Arc<str>,
     /// Whether peer selectors that name no cluster mean our own (`--policy-default-local-cluster`).
     pub default_local_cluster: bool,
+    /// The families of pods: strangers of a family without any are not told apart.
+    pub families: Families,
 }
 
 /// The object of a document: its key when that much is known, and the object or why it is refused.

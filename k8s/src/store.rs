@@ -98,7 +98,11 @@ mod tests {
     use super::*;
 
     fn store() -> ObjectStore {
-        ObjectStore::new(ParseOptions { cluster: "east".into(), default_local_cluster: true })
+        ObjectStore::new(ParseOptions {
+            cluster: "east".into(),
+            default_local_cluster: true,
+            families: model::Families { ipv4: true, ipv6: true },
+        })
     }
 
     fn read(store: &mut ObjectStore, files: &[(&str, &str)]) -> (String, Vec<String>) {

@@ -30,6 +30,7 @@ pub enum InvalidLabel {
 impl Label {
     pub const K8S: &'static str = "k8s";
     pub const RESERVED: &'static str = "reserved";
+    pub const CIDR: &'static str = "cidr";
     pub const ANY: &'static str = "any";
     pub const UNSPEC: &'static str = "unspec";
 
@@ -56,6 +57,11 @@ impl Label {
 
     pub(crate) fn reserved(name: &'static str) -> Self {
         Self { key: name.into(), source: Self::RESERVED.into(), value: Arc::default() }
+    }
+
+    /// A key of digits, letters, dots, dashes and one slash: none that ends anything.
+    pub(crate) fn of_cidr(key: &str) -> Self {
+        Self { key: key.into(), source: Self::CIDR.into(), value: Arc::default() }
     }
 
     pub fn source(&self) -> &str {

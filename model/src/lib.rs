@@ -8,6 +8,7 @@
 //! knowledge of etcd's keys or of eBPF map layouts.
 
 mod backend;
+mod cidr;
 mod cluster;
 mod drop_reason;
 mod event;
@@ -31,6 +32,7 @@ mod service;
 mod source;
 
 pub use backend::{Backend, BackendState};
+pub use cidr::{CidrPeer, Families, prefix_of};
 pub use cluster::{ClusterId, ClusterIdLayout, ClusterName, InvalidCluster, check_cluster};
 pub use drop_reason::DropReason;
 pub use event::{DatapathEvent, EventKind, EventTuple, MatchType, TracePoint, TraceReason, Verdict};

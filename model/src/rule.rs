@@ -2,7 +2,7 @@
 
 use std::{fmt, sync::Arc};
 
-use crate::{Labels, NumericIdentity, PortProto, Selector};
+use crate::{CidrPeer, Label, Labels, NumericIdentity, PortProto, Selector};
 
 /// Who may talk to, or be talked to by, the endpoints that `subject` selects.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,8 @@ pub struct RuleEntry {
 pub enum Peer {
     Endpoints(Selector),
     Entity(Entity),
+    /// Never a pod.
+    Cidr(CidrPeer),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -120,7 +122,12 @@ impl Entity {
         use NumericIdentity as Id;
         match self {
             Self::All => true,
-            Self::World => matches!(identity, Id::WORLD | Id::WORLD_IPV4 | Id::WORLD_IPV6),
+            // Ranges of it that policies name have numbers of their own.
+            Self::World => {
+                let world = |name| labels.get(Some(Label::RESERVED), name).is_some();
+                matches!(identity, Id::WORLD | Id::WORLD_IPV4 | Id::WORLD_IPV6)
+                    || ["world", "world-ipv4", "world-ipv6"].into_iter().any(world)
+            }
             Self::Host => identity == Id::HOST,
             Self::RemoteNode => matches!(identity, Id::REMOTE_NODE | Id::KUBE_APISERVER),
             Self::Cluster => match identity {
@@ -173,6 +180,8 @@ mod tests {
         check(Entity::World, 2, "", true);
         check(Entity::World, 9, "", true);
         check(Entity::World, 6, "", false);
+        check(Entity::World, 0x100_0001, "cidr:10.0.0.0/8,reserved:world-ipv4", true);
+        check(Entity::Cluster, 0x100_0001, "cidr:10.0.0.0/8,reserved:world-ipv4", false);
         check(Entity::Host, 1, "", true);
         check(Entity::Host, 6, "", false);
         check(Entity::RemoteNode, 6, "", true);

@@ -166,7 +166,11 @@ pub fn start(
         rules: hidden(&database),
         alarms,
     };
-    let parse = k8s::ParseOptions { cluster: cluster.as_str().into(), default_local_cluster: true };
+    let parse = k8s::ParseOptions {
+        cluster: cluster.as_str().into(),
+        default_local_cluster: true,
+        families: model::Families { ipv4: true, ipv6: true },
+    };
     let objects = k8s::run(objects, config.manifests, parse);
     let selected = loadbalancer::run_selector_backends(loadbalancer::BackendInputs {
         services: service_reader.clone(),

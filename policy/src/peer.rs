@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use model::{Entity, Labels, NumericIdentity, Peer, Selector};
+use model::{CidrPeer, Entity, Labels, NumericIdentity, Peer, Selector};
 
 /// A canonical peer selector. "Any peer" is none of these: it becomes a row for identity 0.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -11,6 +11,8 @@ pub enum PeerKey {
     Endpoints(Selector),
     /// A named group.
     Entity(Entity),
+    /// A range.
+    Cidr(CidrPeer),
 }
 
 impl PeerKey {
@@ -20,6 +22,7 @@ impl PeerKey {
             Peer::Endpoints(selector) => Some(Self::Endpoints(selector.clone())),
             Peer::Entity(Entity::All) => None,
             Peer::Entity(entity) => Some(Self::Entity(*entity)),
+            Peer::Cidr(cidr) => Some(Self::Cidr(cidr.clone())),
         }
     }
 
@@ -28,6 +31,7 @@ impl PeerKey {
         match self {
             Self::Endpoints(selector) => selector.matches(labels),
             Self::Entity(entity) => entity.selects(identity, labels, own),
+            Self::Cidr(cidr) => cidr.selects(labels),
         }
     }
 }
@@ -37,6 +41,7 @@ impl fmt::Display for PeerKey {
         match self {
             Self::Endpoints(selector) => selector.fmt(f),
             Self::Entity(entity) => write!(f, "entity:{entity}"),
+            Self::Cidr(cidr) => cidr.fmt(f),
         }
     }
 }

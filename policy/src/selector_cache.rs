@@ -144,7 +144,12 @@ impl SelectorCache {
 
 /// The label values under which a selector is posted: those of its most selective requirement.
 fn posted(key: &PeerKey) -> Option<Vec<(Arc<str>, Arc<str>)>> {
-    let PeerKey::Endpoints(selector) = key else { return None };
+    let selector = match key {
+        PeerKey::Endpoints(selector) => selector,
+        // Every range carries the world of its family.
+        PeerKey::Cidr(cidr) => return Some(vec![(cidr.world.name().into(), Arc::default())]),
+        PeerKey::Entity(_) => return None,
+    };
     // The namespace and the cluster stand in nearly every selector: any other requirement splits better.
     let common = |key: &str| key.starts_with("io.kubernetes.pod.") || key.starts_with("io.cilium.k8s.policy.");
     let (label, values) = selector.required().min_by_key(|(key, values)| (common(&key.key), values.len()))?;
@@ -153,13 +158,23 @@ fn posted(key: &PeerKey) -> Option<Vec<(Arc<str>, Arc<str>)>> {
 
 #[cfg(test)]
 mod tests {
-    use model::{Entity, Requirement, Selector, SelectorKey};
+    use model::{CidrPeer, Entity, Families, Prefix, Requirement, ReservedIdentity, Selector, SelectorKey};
     use proptest::prelude::*;
 
     use super::*;
 
     fn labels(app: u8, tier: u8) -> Labels {
+        if tier == 0 {
+            let both = Families { ipv4: true, ipv6: true };
+            return both.labels(Prefix::try_new([10, app, 0, 0].into(), 8 + 8 * (app % 2)).unwrap());
+        }
         format!("k8s:app=a{app},k8s:tier=t{tier}").split(',').map(|label| label.parse().unwrap()).collect()
+    }
+
+    fn range(number: u8) -> CidrPeer {
+        let cidr = if number.is_multiple_of(2) { "0.0.0.0/0" } else { "10.0.0.0/8" };
+        let except = vec!["10.1.0.0/16".parse().unwrap()];
+        CidrPeer { cidr: cidr.parse().unwrap(), except, world: ReservedIdentity::WorldIpv4 }
     }
 
     fn selector(kind: u8, app: u8) -> PeerKey {
@@ -170,6 +185,7 @@ mod tests {
             1 => Requirement::is_in(key, [value.as_str(), "a0"]),
             2 => Requirement::not_in(key, [value.as_str()]),
             3 => Requirement::exists(SelectorKey::any("tier")),
+            4 if app > 2 => return PeerKey::Cidr(range(app)),
             _ => return PeerKey::Entity(Entity::World),
         };
         PeerKey::Endpoints(Selector::try_new([requirement]).unwrap())

@@ -12,6 +12,7 @@
 
 mod alarm;
 mod backends;
+mod cidr_identity;
 mod endpoint;
 mod export;
 mod frontend;
@@ -35,6 +36,7 @@ mod service;
 
 pub use alarm::Alarm;
 pub use backends::{BackendSet, BackendSource};
+pub use cidr_identity::CidrIdentity;
 pub use endpoint::{Endpoint, EndpointState, InvalidMac, MacAddr};
 pub use export::Export;
 pub use frontend::Frontend;

@@ -123,6 +123,7 @@ fn line_of(entry: &RuleEntry) -> String {
     let peer = |peer: &model::Peer| match peer {
         model::Peer::Endpoints(selector) => selector.to_string(),
         model::Peer::Entity(entity) => format!("entity {entity}"),
+        model::Peer::Cidr(cidr) => cidr.to_string(),
     };
     let peers = match &entry.peers {
         None => "any".to_owned(),

@@ -136,3 +136,34 @@ fn the_host_reaches_local_pods_as_identity_1_and_remote_ones_by_overlay() {
         );
     });
 }
+
+/// The mark has 24 bits for an identity, and those of ranges have 25: the first of them would read as the host's.
+#[test]
+fn a_range_of_the_world_is_told_by_its_address_and_never_taken_for_the_host() {
+    const RANGE: u32 = (1 << 24) | 1;
+    on_node("range", |node| {
+        let (host, veth) = (node.datapath.devices().host, node.server.host_ifindex);
+        for (family, prefix) in FAMILIES.into_iter().zip(["203.0.113.0/24", "2001:db8::/32"]) {
+            node.announce(prefix, RANGE, None);
+            node.allow(SERVER, Direction::Ingress, 1, tcp_port(8000));
+            let (stranger, server) = (at(world_ip(family), 40_000), at(node.server_ip(family), 8000));
+            let syn = frame(&tcp(stranger, server, SYN));
+            let run = node.run(Program::FromHost, &syn, host, 0);
+            assert_eq!(run.action, REDIRECT);
+            assert_eq!(Mark(run.mark).to_identity(), None, "nothing that could be mistaken");
+            node.dropped(133, |node| node.run(Program::LxcOut, &syn, veth, run.mark));
+            node.allow(SERVER, Direction::Ingress, RANGE, tcp_port(8000));
+            assert_eq!(node.run(Program::LxcOut, &syn, veth, run.mark).action, PASS);
+            node.revoke(SERVER, Direction::Ingress, RANGE, tcp_port(8000));
+            node.revoke(SERVER, Direction::Ingress, 1, tcp_port(8000));
+            // A pod's own way out.
+            node.revoke(CLIENT, Direction::Egress, 0, PortProto::new(0, Protocol::Any));
+            let out = tcp(at(node.client_ip(family), 1), at(world_ip(family), 443), SYN);
+            node.dropped(133, |node| node.client_sends(&out));
+            node.allow(CLIENT, Direction::Egress, RANGE, tcp_port(443));
+            assert_eq!(node.client_sends(&out).action, PASS);
+            node.revoke(CLIENT, Direction::Egress, RANGE, tcp_port(443));
+            node.allow(CLIENT, Direction::Egress, 0, PortProto::new(0, Protocol::Any));
+        }
+    });
+}

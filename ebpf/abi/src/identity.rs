@@ -9,3 +9,10 @@ pub mod reserved {
     pub const WORLD_IPV4: u32 = 9;
     pub const WORLD_IPV6: u32 = 10;
 }
+
+/// Whether an identity means something on this node alone, as those of ranges of addresses do: it never leaves it.
+#[inline(always)]
+#[must_use]
+pub const fn is_local(identity: u32) -> bool {
+    identity >> 24 != 0
+}

@@ -35,7 +35,7 @@ pub use config::{ConfigCell, MonitorLevel};
 pub use ct::{Ct4Key, Ct6Key, CtEntry, CtFlags, CtKey, CtScope, tick_shift, ticks};
 pub use endpoint::{Endpoint, EndpointFlags};
 pub use event::{CAPTURE_BYTES, Event, EventFlags, EventKind, FlowState, MatchKind, SourceFile, TracePoint};
-pub use identity::reserved;
+pub use identity::{is_local, reserved};
 pub use ipcache::{IpcacheEntry, IpcacheFlags, LpmKey};
 pub use lb::{Backend, BackendState, ReverseNat, Service4Key, Service6Key, ServiceEntry, ServiceKey};
 pub use map::{MapKind, MapSpec, maps};

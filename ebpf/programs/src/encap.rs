@@ -10,7 +10,7 @@ use aya_ebpf::{
     bindings::{__sk_buff, BPF_F_ZERO_CSUM_TX, bpf_tunnel_key},
     helpers::generated::{bpf_redirect, bpf_skb_get_tunnel_key, bpf_skb_set_tunnel_key},
 };
-use ebpf_abi::{SourceFile, reserved};
+use ebpf_abi::{SourceFile, is_local, reserved};
 
 const FILE: SourceFile = SourceFile::Encap;
 
@@ -70,6 +70,8 @@ fn key(skb: *mut __sk_buff) -> u32 {
 fn to_wire(identity: u32) -> u32 {
     match identity {
         reserved::WORLD_IPV4 | reserved::WORLD_IPV6 => reserved::WORLD,
+        // A range of the world, as this node alone numbers it.
+        local if is_local(local) => reserved::WORLD,
         reserved::HOST => reserved::REMOTE_NODE,
         other => other,
     }

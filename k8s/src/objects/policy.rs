@@ -9,6 +9,7 @@ use super::ParseOptions;
 use crate::Document;
 use crate::strict::{At, Refused};
 
+mod cidr;
 mod selector;
 
 /// Cilium's limit of ports in one element.
@@ -19,10 +20,19 @@ struct Names {
     list: &'static str,
     endpoints: &'static str,
     entities: &'static str,
+    cidrs: &'static str,
+    cidr_sets: &'static str,
 }
 
-const INGRESS: Names = Names { list: "ingress", endpoints: "fromEndpoints", entities: "fromEntities" };
-const EGRESS: Names = Names { list: "egress", endpoints: "toEndpoints", entities: "toEntities" };
+const INGRESS: Names = Names {
+    list: "ingress",
+    endpoints: "fromEndpoints",
+    entities: "fromEntities",
+    cidrs: "fromCIDR",
+    cidr_sets: "fromCIDRSet",
+};
+const EGRESS: Names =
+    Names { list: "egress", endpoints: "toEndpoints", entities: "toEntities", cidrs: "toCIDR", cidr_sets: "toCIDRSet" };
 
 /// The rules of an object: one for `spec`, one for each of `specs`.
 pub(super) fn parse(
@@ -94,22 +104,31 @@ fn entries(
 
 fn entry(element: &At<'_>, names: &Names, namespace: &str, options: &ParseOptions) -> Result<RuleEntry, Refused> {
     let mut fields = element.fields()?;
-    let endpoints = fields.take(names.endpoints);
-    let entities = fields.take(names.entities);
+    let kinds = [names.endpoints, names.entities, names.cidrs, names.cidr_sets];
+    let [endpoints, entities, cidrs, cidr_sets] = kinds.map(|name| fields.take(name));
     let ports = fields.take("toPorts");
     fields.finish()?;
-    let peers = match (&endpoints, &entities) {
-        (Some(_), Some(_)) => {
-            return element.refuse(format!("combining {} and {} is not supported", names.endpoints, names.entities));
+    let given: Vec<&str> = kinds
+        .into_iter()
+        .zip([&endpoints, &entities, &cidrs, &cidr_sets])
+        .filter_map(|(name, at)| at.as_ref().map(|_| name))
+        .collect();
+    if let [first, second, ..] = given[..] {
+        return element.refuse(format!("combining {first} and {second} is not supported"));
+    }
+    // Ports alone mean any peer; an empty element selects nobody.
+    let mut peers = (!given.is_empty() || ports.is_none()).then(Vec::new);
+    let endpoint = |at: At<'_>| selector::peer(&at, namespace, options).map(Peer::Endpoints);
+    let mut add = |list: Option<At<'_>>, peer: &dyn Fn(At<'_>) -> Result<Peer, Refused>| {
+        for item in list.map(|list| list.items()).transpose()?.into_iter().flatten() {
+            peers.get_or_insert_default().push(peer(item)?);
         }
-        (Some(endpoints), None) => {
-            let peer = |selector| selector::peer(&selector, namespace, options).map(Peer::Endpoints);
-            Some(endpoints.items()?.into_iter().map(peer).collect::<Result<Vec<_>, _>>()?)
-        }
-        (None, Some(entities)) => Some(entities.items()?.iter().map(entity).collect::<Result<Vec<_>, _>>()?),
-        // Ports alone mean any peer; an empty element selects nobody.
-        (None, None) => ports.is_none().then(Vec::new),
+        Ok(())
     };
+    add(endpoints, &endpoint)?;
+    add(entities, &|at| entity(&at))?;
+    add(cidrs, &|at| cidr::plain(&at, options))?;
+    add(cidr_sets, &|at| cidr::set(&at, options))?;
     let mut numbers = Vec::new();
     for list in ports.map(|ports| ports.items()).transpose()?.into_iter().flatten() {
         numbers.extend(port_list(&list)?);

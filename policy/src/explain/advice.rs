@@ -44,6 +44,7 @@ pub(super) fn near(question: &Question, rule: &Rule, own: &str) -> Vec<NearMiss>
 fn lacking(peer: &Peer, remote: &Party) -> String {
     match peer {
         Peer::Entity(entity) => format!("entity {entity}, which identity {} is not", remote.identity),
+        Peer::Cidr(cidr) => format!("{cidr}, which {} is not", labels(remote)),
         Peer::Endpoints(selector) => {
             let unmet = selector.requirements().iter().filter(|requirement| {
                 let alone = model::Selector::try_new([(*requirement).clone()]);

@@ -53,6 +53,7 @@ pub(super) fn selects(peer: &Peer, remote: &Party, own: &str) -> bool {
     match peer {
         Peer::Endpoints(selector) => selector.matches(&remote.labels),
         Peer::Entity(entity) => entity.selects(remote.identity, &remote.labels, own),
+        Peer::Cidr(cidr) => cidr.selects(&remote.labels),
     }
 }
 
