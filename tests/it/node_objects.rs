@@ -35,11 +35,11 @@ fn story(bed: &mut Bed) -> Result<()> {
     wait_until("the other node's kernel knows the addresses", SETTLE, || {
         let rows = dump::rows(bed, &first, "ipcache")?;
         for wanted in [
-            format!("10.1.2.250 4 via {via}"),
-            format!("10.1.2.251 8 via {via}"),
+            format!("10.1.2.250/32 4 via {via}"),
+            format!("10.1.2.251/32 8 via {via}"),
             format!("10.9.2.0/28 9 via {via}"),
-            "198.51.100.12 6 via".to_owned(),
-            "198.51.100.13 6 via".to_owned(),
+            "198.51.100.12/32 6 via".to_owned(),
+            "198.51.100.13/32 6 via".to_owned(),
         ] {
             ensure!(rows.iter().any(|row| row.starts_with(&wanted)), "no row {wanted:?} in {rows:#?}");
         }
@@ -75,7 +75,10 @@ fn story(bed: &mut Bed) -> Result<()> {
     bed.manifests("east")?.remove("node.yaml")?;
     wait_until("the other node's kernel forgets them", SETTLE, || {
         let rows = dump::rows(bed, &first, "ipcache")?;
-        ensure!(!rows.iter().any(|row| row.starts_with("10.1.2.250 ") || row.starts_with("10.9.2.0/28 ")), "{rows:#?}");
+        ensure!(
+            !rows.iter().any(|row| row.starts_with("10.1.2.250/32 ") || row.starts_with("10.9.2.0/28 ")),
+            "{rows:#?}"
+        );
         Ok(())
     })
 }
