@@ -209,6 +209,7 @@ fn merge(tasks: &Tasks, tables: &Tables, cluster: ClusterName) -> Result<()> {
         endpoints: tables.endpoints.1.clone(),
         nodes: tables.nodes.1.clone(),
         ips: tables.ips.1.clone(),
+        cidrs: table().1,
         identities: tables.identities.1.clone(),
         progress: tables.progress.1.clone(),
         ipcache: tables.ipcache.0.clone(),
