@@ -127,6 +127,7 @@ impl Fleet {
             } else {
                 Vec::new()
             },
+            pools: Default::default(),
         };
         let request = endpoint::CreateRequest {
             container_id: format!("{node}-{pod}").into(),

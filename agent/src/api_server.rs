@@ -34,6 +34,8 @@ pub(crate) struct Shared {
     pub(crate) bpf_root: PathBuf,
     pub(crate) database: Database,
     pub(crate) ipam: Arc<Mutex<::ipam::Ipam>>,
+    /// Pods may name pools, and ranges come as they are needed.
+    pub(crate) of_pools: bool,
     pub(crate) endpoints: ::endpoint::Manager,
     pub(crate) tables: Tables,
     pub(crate) health: Arc<crate::status::Health>,

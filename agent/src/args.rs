@@ -41,9 +41,13 @@ pub struct Args {
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,
-    /// Where the ranges of this node's pods come from: cluster-pool hands them out, static has them from options
-    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool"])]
+    /// Where the ranges of this node's pods come from: cluster-pool and multi-pool hand them out, the latter more of them as
+    /// pods need them and of pools that pods name; static has them from options
+    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool", "multi-pool"])]
     pub ipam: String,
+    /// Addresses that are kept ready beyond those in use, by pool: pool=number,..., for --ipam=multi-pool; 0 for others
+    #[arg(long, default_value = "default=8")]
+    pub ipam_multi_pool_pre_allocation: crate::ranges::PreAllocation,
     /// IPv4 range of this node's pods
     #[arg(long, value_parser = preflight::pod_range)]
     pub ipv4_range: Option<Prefix>,

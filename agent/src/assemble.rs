@@ -29,10 +29,13 @@ use crate::{
 /// The result holds this agent's directories: it must live as long as the agent.
 pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::Held> {
     let layout = preflight::layout(args)?;
-    let args = &ranges::resolve(args).await?;
-    let own = node::own(args)?;
     let mut netlink = Netlink::open().context("reach the kernel's routing tables")?;
     let mut held = preflight::check(args, &mut netlink)?;
+    // Nobody hands out ranges to an agent that cannot start.
+    let (args, handed_out) = ranges::resolve(args).await?;
+    let args = &args;
+    let own = node::own(args)?;
+    preflight::ranges(args, &mut netlink)?;
     let (registry, ready, database) = (Registry::new(), Readiness::default(), Database::default());
     let tables = Tables::new(&database);
 
@@ -57,8 +60,10 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
 
     let endpoints = logic::endpoints(tasks, args, &tables, files, rows);
     let ipam = Arc::new(Mutex::new(ipam));
+    let (hand_out, handed_out) = watch::channel(handed_out);
     let own_node = own_node::Inputs {
         base: own.clone(),
+        ranges: handed_out,
         objects: tables.node_objects.read.clone(),
         nodes: tables.nodes.write.clone(),
         ipam: Arc::clone(&ipam),
@@ -66,6 +71,21 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
     };
     tasks.spawn("own-node", own_node::run(own_node));
     let store = store::start(tasks, args, layout, &own, &tables, &registry).await?;
+    if ranges::are_handed_out(args) {
+        let follow = ranges::Inputs {
+            store: Arc::clone(&store.client) as Arc<dyn kvstore::Backend>,
+            cluster: own.cluster.clone(),
+            node: own.name.clone(),
+            file: ranges::path(args),
+            pre_allocation: args.ipam_multi_pool_pre_allocation.clone(),
+            ipam: Arc::clone(&ipam),
+            exports: tables.exports.write.clone(),
+            ranges: hand_out,
+        };
+        if ranges::of_pools(args) {
+            tasks.spawn("pod-ranges", ranges::run(follow));
+        }
+    }
     snapshots::save(tasks, &saved, &tables);
     logic::start(tasks, args, &own, &tables);
     let journal = datapath::Journal::default();
@@ -111,6 +131,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
         bpf_root: args.bpf_root.clone(),
         database,
         ipam,
+        of_pools: ranges::of_pools(args),
         endpoints,
         tables,
         health,

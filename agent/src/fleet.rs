@@ -51,7 +51,11 @@ impl Member {
     ///
     /// As the agent answers to CNI.
     pub async fn add(&self, pod: Pod, request: CreateRequest) -> Result<EndpointId, CreateError> {
-        self.tables.namespaces.write.upsert(Namespace { name: Arc::clone(&pod.namespace), labels: Default::default() });
+        self.tables.namespaces.write.upsert(Namespace {
+            name: Arc::clone(&pod.namespace),
+            labels: Default::default(),
+            pools: Default::default(),
+        });
         self.tables.pods.write.upsert(pod);
         self.endpoints.create(request).await
     }

@@ -17,6 +17,8 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         k8s::ParseOptions { cluster: cluster(), default_local_cluster: args.policy_default_local_cluster, families };
     let objects = k8s::Tables {
         nodes: tables.node_objects.write.clone(),
+        // The operator's business.
+        ip_pools: statedb::table().0,
         pods: tables.pods.write.clone(),
         namespaces: tables.namespaces.write.clone(),
         services: tables.services.write.clone(),

@@ -2,21 +2,23 @@
 //!
 //! ```text
 //!   options ──node::own──> base ─┐
-//!   node-objects (Node, CiliumNode) ┴─with_objects──> nodes (our row) ──> exports, ipcache, routes
+//!   ranges that are handed out while we run ─┤
+//!   node-objects (Node, CiliumNode) ─────────┴─with_objects──> nodes (our row) ──> exports, ipcache, routes
 //!                                                   └─ ranges and addresses of its own ──> ipam
 //! ```
 //! Options win: an object changes neither the addresses that tunnels end at nor the router's. Ranges that a CiliumNode
 //! lists beside the node's own are further ones, and pods get addresses of them when the first is full.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use ipam::PoolNames;
-use model::{AddressKind, Node, NodeAddress, Prefix};
+use model::{AddressKind, Node, NodeAddress, PodRange, Prefix};
 use parking_lot::Mutex;
 use statedb::{Reader, Row, Writer};
 use tables::{Alarm, Export, NodeObject, NodeRow};
+use tokio::sync::watch;
 
 use crate::{exports, preflight};
 
@@ -28,6 +30,8 @@ const ALARM: &str = "node/own";
 pub(crate) struct Inputs {
     pub(crate) base: Node,
     pub(crate) objects: Reader<NodeObject>,
+    /// What was handed out, the base's own included; empty when nothing is.
+    pub(crate) ranges: watch::Receiver<Vec<PodRange>>,
     pub(crate) nodes: Writer<NodeRow>,
     pub(crate) ipam: Arc<Mutex<ipam::Ipam>>,
     pub(crate) alarms: Writer<Alarm>,
@@ -36,13 +40,17 @@ pub(crate) struct Inputs {
 /// Keeps our row; runs until the future is dropped.
 pub(crate) async fn run(inputs: Inputs) {
     let mut changes = inputs.objects.changes();
+    let mut handed_out = inputs.ranges.clone();
     loop {
+        let pooled = handed_out.borrow_and_update().clone();
         let (_, rows) = changes.drain_with_snapshot();
         let ours = rows.iter().filter(|row| row.name == inputs.base.name);
-        let (mut node, mut problems) = with_objects(&inputs.base, ours.map(|row| &**row));
+        let (mut node, mut problems) = with_objects(&inputs.base, &pooled, ours.map(|row| &**row));
         {
             let mut ipam = inputs.ipam.lock();
-            ipam.set_ranges(PoolNames::DEFAULT, &node.pod_cidrs().collect::<Vec<_>>());
+            for (pool, cidrs) in by_pool(&node, &pooled) {
+                ipam.set_ranges(&pool, &cidrs);
+            }
             for ip in ipam.reserve(node.health_ips().chain(node.ingress_ips()).collect::<Vec<_>>()) {
                 problems.push(format!("health or ingress address {ip} is a pod's: it is not published"));
                 drop_address(&mut node, ip);
@@ -61,8 +69,21 @@ pub(crate) async fn run(inputs: Inputs) {
             true => drop(inputs.alarms.delete(&ALARM.into())),
             false => drop(inputs.alarms.upsert(Alarm { name: ALARM.into(), message: problems.join("; ").into() })),
         }
-        changes.wait().await;
+        tokio::select! {
+            () = changes.wait() => {}
+            Ok(()) = handed_out.changed() => {}
+        }
     }
+}
+
+/// The node's ranges by pool, in the order of use; what no pool claims is the default's.
+fn by_pool(node: &Node, pooled: &[PodRange]) -> BTreeMap<Arc<str>, Vec<Prefix>> {
+    let mut pools: BTreeMap<Arc<str>, Vec<Prefix>> = BTreeMap::new();
+    for cidr in node.pod_cidrs() {
+        let pool = pooled.iter().find(|range| range.cidr == cidr).map(|range| Arc::clone(&range.pool));
+        pools.entry(pool.unwrap_or_else(|| PoolNames::DEFAULT.into())).or_default().push(cidr);
+    }
+    pools
 }
 
 /// Publishes our row, now and whenever it changes; runs until the future is dropped.
@@ -84,11 +105,18 @@ pub(crate) async fn publish(own: Node, objects: Reader<NodeObject>, nodes: Reade
 }
 
 /// The record with what its objects add, and what of it cannot be.
-pub(crate) fn with_objects<'a>(base: &Node, objects: impl Iterator<Item = &'a NodeObject>) -> (Node, Vec<String>) {
+pub(crate) fn with_objects<'a>(
+    base: &Node,
+    pooled: &[PodRange],
+    objects: impl Iterator<Item = &'a NodeObject>,
+) -> (Node, Vec<String>) {
     let (mut node, mut problems) = (base.clone(), Vec::new());
     let (routers, mut addresses): (Vec<NodeAddress>, Vec<NodeAddress>) =
         std::mem::take(&mut node.addresses).into_iter().partition(|one| one.kind == AddressKind::CiliumInternalIp);
     let mut cidrs: Vec<Prefix> = base.pod_cidrs().collect();
+    let further: Vec<Prefix> =
+        pooled.iter().map(|range| range.cidr).filter(|cidr| !base.pod_cidrs().any(|held| held == *cidr)).collect();
+    cidrs.extend(further);
     for object in objects {
         node.labels.extend(object.labels.clone());
         node.annotations.extend(object.annotations.clone());
@@ -101,7 +129,10 @@ pub(crate) fn with_objects<'a>(base: &Node, objects: impl Iterator<Item = &'a No
                 addresses.push(*address);
             }
         }
-        for cidr in object.pod_cidrs.iter().filter(|cidr| !base.pod_cidrs().any(|held| held == **cidr)) {
+        for cidr in object.pod_cidrs.iter() {
+            if cidrs.contains(cidr) {
+                continue;
+            }
             match usable(*cidr, &cidrs) {
                 Ok(()) => cidrs.push(*cidr),
                 Err(why) => problems.push(why),
@@ -195,7 +226,7 @@ mod tests {
     /// The bytes that Cilium 1.20.2 writes for a node with these contents.
     #[test]
     fn options_win_and_objects_add_the_rest() {
-        let (node, problems) = with_objects(&base(), objects().iter());
+        let (node, problems) = with_objects(&base(), &[], objects().iter());
         assert!(problems.is_empty(), "{problems:?}");
         let expect = concat!(
             r#"{"Name":"node-a","Cluster":"east","IPAddresses":[{"Type":"InternalIP","IP":"192.0.2.1"},"#,
@@ -208,7 +239,7 @@ mod tests {
             r#""BootID":"b"}"#
         );
         assert_eq!(String::from_utf8(wire::node::encode(&node)).unwrap(), expect);
-        assert_eq!(with_objects(&base(), [].iter()).0, base());
+        assert_eq!(with_objects(&base(), &[], [].iter()).0, base());
     }
 
     #[test]
@@ -216,7 +247,7 @@ mod tests {
         let mut object = NodeObject::new(NodeObjectKind::CiliumNode, "node-a".parse().unwrap());
         object.pod_cidrs =
             ["10.0.0.0/16", "fd00::/64", "127.0.0.0/24", "10.9.0.0/24"].map(|cidr| cidr.parse().unwrap()).to_vec();
-        let (node, problems) = with_objects(&base(), [object].iter());
+        let (node, problems) = with_objects(&base(), &[], [object].iter());
         assert_eq!(node.ipv4_secondary_alloc_cidrs, ["10.9.0.0/24".parse().unwrap()]);
         let text = problems.join("\n");
         for part in ["10.0.0.0/16 is not used: it overlaps 10.0.0.0/24", "fd00::/64 is not used", "127.0.0.0/24"] {
@@ -232,7 +263,8 @@ mod tests {
         let ((write, objects), (nodes, rows)) = (statedb::table(), statedb::table());
         let ((exports, told), (alarms, seen)) = (statedb::table::<Export>(), statedb::table());
         let publish = publish(base(), objects.clone(), rows, exports);
-        let inputs = Inputs { base: base(), objects, nodes, ipam: Arc::clone(&ipam), alarms };
+        let (hand_out, ranges) = watch::channel(Vec::new());
+        let inputs = Inputs { base: base(), objects, ranges, nodes, ipam: Arc::clone(&ipam), alarms };
         let pod = ipam.lock().allocate("pod", &PoolNames::default()).unwrap().ips[0];
         let story = async {
             let says = |part: &'static str| {
@@ -245,6 +277,11 @@ mod tests {
             says(r#""IPv4HealthIP":"10.0.0.3""#).await;
             let next = ipam.lock().allocate("next", &PoolNames::default()).unwrap().ips[0];
             assert_eq!(next.to_string(), "10.0.0.4", "10.0.0.3 is the health endpoint's");
+            let range = |pool: &str, cidr: &str| PodRange::new(pool, cidr.parse().unwrap());
+            hand_out.send_replace(vec![range("default", "10.0.0.0/24"), range("blue", "10.5.0.0/28")]);
+            says("10.5.0.0").await;
+            let blue = PoolNames { ipv4: "blue".into(), ..PoolNames::default() };
+            assert_eq!(ipam.lock().allocate("painted", &blue).unwrap().ips[0].to_string(), "10.5.0.2");
             let std::net::IpAddr::V4(pod) = pod else { panic!("{pod}") };
             object.ipv4_health_ip = Some(pod);
             write.upsert(object);

@@ -27,18 +27,26 @@ pub(crate) fn check(args: &Args, netlink: &mut Netlink) -> Result<Held> {
     for (option, path) in places {
         directory::check(option, path, &owner)?;
     }
-    // Read only: an agent that cannot go on with the addresses in use must not begin.
-    ipam::Ipam::open(args.ipv4_range.into_iter().chain(args.ipv6_range), &args.state_dir.join("ipam.json"))?;
+    if !crate::ranges::are_handed_out(args) {
+        ranges(args, netlink)?;
+    }
     // Before anything that a first agent of the same node has already taken: its pid is the answer.
     directory::not_running(&args.socket_path)?;
     directory::not_held("--bpf-root", &args.bpf_root)?;
-    range::check_against_node(args, netlink)?;
     features(args)?;
     port::check(args.tunnel_port, netlink)?;
     for address in std::iter::once(args.agent_health_addr).chain(args.prometheus_serve_addr) {
         std::net::TcpListener::bind(address).with_context(|| format!("listen on {address}"))?;
     }
     directory::take(&places, &owner)
+}
+
+/// Whether pods can have addresses of the ranges, those of pods that are there included.
+pub(crate) fn ranges(args: &Args, netlink: &mut Netlink) -> Result<()> {
+    range::check(args)?;
+    // Read only: an agent that cannot go on with the addresses in use must not begin.
+    ipam::Ipam::open(args.ipv4_range.into_iter().chain(args.ipv6_range), &args.state_dir.join("ipam.json"))?;
+    range::check_against_node(args, netlink)
 }
 
 /// What the options must say together; the layout of identity numbers.

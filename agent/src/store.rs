@@ -67,7 +67,7 @@ pub(crate) async fn start(
         id: registration::id(&args.lib_dir)?,
         take_over: args.take_over,
     };
-    if ranges::are_handed_out(args) {
+    if ranges::are_handed_out(args) && !ranges::of_pools(args) {
         let key = wire::own::ipam_request_key(&args.cluster_name, &own.name);
         let value = Arc::from(args.ipam.as_bytes());
         tables.exports.write.upsert(Export { key: key.into(), value, leased: true });

@@ -69,6 +69,16 @@ impl ClusterPool {
         self.ranges.first().is_some_and(|range| range.is_ipv4())
     }
 
+    /// Whether the range is one of its addresses.
+    pub(crate) fn covers(&self, cidr: Prefix) -> bool {
+        self.ranges.iter().any(|range| range.covers(cidr))
+    }
+
+    /// The ranges that are cut.
+    pub fn ranges(&self) -> &[Prefix] {
+        &self.ranges
+    }
+
     /// The first share that shares no address with any of `taken`; `None` when all are.
     pub fn free<'a>(&self, taken: impl Iterator<Item = &'a Prefix>) -> Option<Prefix> {
         let (exact, odd): (Vec<Prefix>, Vec<Prefix>) = taken.partition(|prefix| prefix.bits() == self.bits);

@@ -20,6 +20,8 @@ pub struct Ipam {
     stray: BTreeMap<IpAddr, String>,
     /// Addresses that no pod gets: the node's own, of its ranges.
     reserved: BTreeSet<IpAddr>,
+    /// Who asked a pool in vain, by family.
+    lacking: BTreeSet<(Arc<str>, bool, String)>,
     file: PathBuf,
 }
 
@@ -81,6 +83,9 @@ pub enum IpamError {
     },
 }
 
+/// Pods of a node that can lack an address at one time; a node has not many more pods.
+const MAX_LACKING: usize = 1000;
+
 // === impl Ipam ===
 
 impl Ipam {
@@ -96,7 +101,8 @@ impl Ipam {
             Err(error) if error.kind() == io::ErrorKind::NotFound => BTreeMap::new(),
             Err(source) => return Err(IpamError::Read { path: path(), source }),
         };
-        let mut ipam = Self { ranges: Vec::new(), stray, reserved: BTreeSet::new(), file: path() };
+        let mut ipam =
+            Self { ranges: Vec::new(), stray, reserved: BTreeSet::new(), lacking: BTreeSet::new(), file: path() };
         ipam.set_ranges(PoolNames::DEFAULT, &cidrs.into_iter().collect::<Vec<_>>());
         Ok(ipam)
     }
@@ -146,13 +152,19 @@ impl Ipam {
         let before = self.ranges.clone();
         let mut ips = Vec::new();
         for ipv4 in [true, false] {
-            let of_family = |range: &Range| range.addresses.cidr().is_ipv4() == ipv4;
-            if !self.ranges.iter().any(|range| of_family(range) && range.open && &*range.name == PoolNames::DEFAULT) {
+            if !self.has_family(ipv4) {
                 continue;
             }
+            let need = (Arc::clone(pools.of(ipv4)), ipv4, who(owner));
             match self.one(owner, pools.of(ipv4), ipv4) {
-                Ok(ip) => ips.push(ip),
+                Ok(ip) => {
+                    self.lacking.remove(&need);
+                    ips.push(ip);
+                }
                 Err(error) => {
+                    if self.lacking.len() < MAX_LACKING {
+                        self.lacking.insert(need);
+                    }
                     self.ranges = before;
                     return Err(error);
                 }
@@ -163,6 +175,30 @@ impl Ipam {
             return Err(error);
         }
         Ok(Lease { ips })
+    }
+
+    /// Whether pods have addresses of a family: the default pool's ranges say so.
+    pub fn has_family(&self, ipv4: bool) -> bool {
+        let of_family = |range: &&Range| range.addresses.cidr().is_ipv4() == ipv4 && range.open;
+        self.ranges.iter().filter(of_family).any(|range| &*range.name == PoolNames::DEFAULT)
+    }
+
+    /// How many addresses of a pool and family are in use, or were asked for in vain.
+    pub fn needs(&self) -> BTreeMap<(Arc<str>, bool), usize> {
+        let mut needs = BTreeMap::new();
+        for range in &self.ranges {
+            let key = (Arc::clone(&range.name), range.addresses.cidr().is_ipv4());
+            *needs.entry(key).or_default() += range.addresses.owners().len();
+        }
+        for (pool, ipv4, _) in &self.lacking {
+            *needs.entry((Arc::clone(pool), *ipv4)).or_default() += 1;
+        }
+        needs
+    }
+
+    /// Whoever asked in vain asks no more: its pod is gone.
+    pub fn forget_lacking(&mut self, is_gone: impl Fn(&str) -> bool) {
+        self.lacking.retain(|(_, _, who)| !is_gone(who));
     }
 
     fn one(&mut self, owner: &str, pool: &Arc<str>, ipv4: bool) -> Result<IpAddr, IpamError> {
@@ -226,6 +262,11 @@ impl Ipam {
         };
         write().map_err(|source| IpamError::Write { path: self.file.clone(), source })
     }
+}
+
+/// The pod of an owner, whatever attempt it is.
+fn who(owner: &str) -> String {
+    owner.split(':').next().unwrap_or(owner).to_owned()
 }
 
 #[cfg(test)]

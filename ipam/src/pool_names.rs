@@ -15,7 +15,7 @@ pub struct PoolNames {
 
 impl PoolNames {
     /// The pool of whom nobody asked otherwise.
-    pub const DEFAULT: &'static str = "default";
+    pub const DEFAULT: &'static str = model::DEFAULT_POOL;
 
     /// The pool of a family.
     pub fn of(&self, ipv4: bool) -> &Arc<str> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use notify::{RecursiveMode, Watcher};
 use statedb::{Row, Writer};
-use tables::{Alarm, BackendSet, BackendSource, Namespace, NodeObject, Pod, PolicyRule, ServiceRow};
+use tables::{Alarm, BackendSet, BackendSource, IpPool, Namespace, NodeObject, Pod, PolicyRule, ServiceRow};
 use tokio::sync::mpsc;
 
 use crate::{Object, ObjectStore, Outcome, ParseOptions, read_directory};
@@ -26,6 +26,8 @@ pub struct Tables {
     pub pods: Writer<Pod>,
     /// Namespaces.
     pub namespaces: Writer<Namespace>,
+    /// Pools of pod addresses.
+    pub ip_pools: Writer<IpPool>,
     /// Services.
     pub services: Writer<ServiceRow>,
     /// Backends by EndpointSlice.
@@ -45,6 +47,7 @@ pub fn run(
 ) -> impl Future<Output = ()> + Send + 'static {
     let source = "k8s";
     let nodes = tables.nodes.announce(source);
+    let ip_pools = tables.ip_pools.announce(source);
     let pods = tables.pods.announce(source);
     let namespaces = tables.namespaces.announce(source);
     let services = tables.services.announce(source);
@@ -52,6 +55,7 @@ pub fn run(
     let rules = tables.rules.announce(source);
     let announced = move || {
         nodes.done();
+        ip_pools.done();
         pods.done();
         namespaces.done();
         services.done();
@@ -122,10 +126,11 @@ fn alarm_name(directory: &Path) -> Arc<str> {
 /// Makes the tables equal to the objects in force.
 fn apply(tables: &Tables, outcome: Outcome) {
     let (mut pods, mut namespaces, mut services) = (Vec::new(), Vec::new(), Vec::new());
-    let (mut backends, mut rules, mut nodes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut backends, mut rules, mut nodes, mut ip_pools) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
     for object in outcome.objects.into_values() {
         match object {
             Object::Node(node) => nodes.push(node),
+            Object::IpPool(pool) => ip_pools.push(pool),
             Object::Pod(pod) => pods.push(pod),
             Object::Namespace(namespace) => namespaces.push(namespace),
             Object::Service(service) => services.push(ServiceRow { service }),
@@ -138,6 +143,7 @@ fn apply(tables: &Tables, outcome: Outcome) {
     // Namespaces before pods: a pod's first labels shall have them.
     replace(&tables.namespaces, namespaces, |_| true);
     replace(&tables.nodes, nodes, |_| true);
+    replace(&tables.ip_pools, ip_pools, |_| true);
     replace(&tables.rules, rules, |_| true);
     replace(&tables.pods, pods, |_| true);
     replace(&tables.services, services, |_| true);
@@ -178,6 +184,7 @@ mod tests {
         let (pods, reader) = table();
         let tables = Tables {
             nodes: table().0,
+            ip_pools: table().0,
             pods,
             namespaces: table().0,
             services: table().0,

@@ -5,11 +5,12 @@ use std::sync::Arc;
 
 use model::{Families, Rule, Service, ServiceName};
 use serde_json::Value;
-use tables::{BackendSet, Namespace, NodeObject, Pod};
+use tables::{BackendSet, IpPool, Namespace, NodeObject, Pod};
 
 use crate::Document;
 
 mod endpoint_slice;
+mod ip_pool;
 mod metadata;
 mod namespace;
 mod node;
@@ -18,7 +19,7 @@ mod policy;
 mod service;
 
 /// Kinds whose objects are in no namespace.
-const CLUSTER_WIDE: [&str; 3] = ["Namespace", "Node", "CiliumNode"];
+const CLUSTER_WIDE: [&str; 4] = ["Namespace", "Node", "CiliumNode", "CiliumPodIPPool"];
 
 /// An object that we use.
 #[derive(Debug, Clone, PartialEq)]
@@ -27,6 +28,8 @@ pub enum Object {
     Namespace(Namespace),
     /// A Node or a CiliumNode.
     Node(NodeObject),
+    /// A CiliumPodIPPool.
+    IpPool(IpPool),
     /// A Pod.
     Pod(Pod),
     /// A Service.
@@ -74,13 +77,15 @@ fn object(document: &Document, options: &ParseOptions) -> (Option<ObjectKey>, Re
         ("v1", "Namespace") => "Namespace",
         ("v1", "Node") => "Node",
         ("cilium.io/v2", "CiliumNode") => "CiliumNode",
+        ("cilium.io/v2" | "cilium.io/v2alpha1", "CiliumPodIPPool") => "CiliumPodIPPool",
         ("v1", "Pod") => "Pod",
         ("v1", "Service") => "Service",
         ("discovery.k8s.io/v1", "EndpointSlice") => "EndpointSlice",
         ("cilium.io/v2", "CiliumNetworkPolicy") => "CiliumNetworkPolicy",
         ("", _) | (_, "") => return (None, Err("apiVersion and kind are required".to_owned())),
         _ => {
-            let known = "Namespace, Node, Pod, Service, EndpointSlice, CiliumNode, CiliumNetworkPolicy";
+            let known =
+                "Namespace, Node, Pod, Service, EndpointSlice, CiliumNode, CiliumPodIPPool, CiliumNetworkPolicy";
             return (None, Err(format!("{version} {kind} is not supported; supported are {known}")));
         }
     };
@@ -93,6 +98,7 @@ fn object(document: &Document, options: &ParseOptions) -> (Option<ObjectKey>, Re
         "Namespace" => namespace::parse(&document.value, name).map(Object::Namespace),
         "Node" => node::parse(&document.value, &name).map(Object::Node),
         "CiliumNode" => node::parse_cilium(&document.value, &name).map(Object::Node),
+        "CiliumPodIPPool" => ip_pool::parse(&document.value, name).map(Object::IpPool),
         "Pod" => pod::parse(&document.value, namespace, name).map(Object::Pod),
         "Service" => service_name(&key)
             .and_then(|name| service::parse(&document.value, name))

@@ -47,10 +47,11 @@ pub struct Args {
     /// How often nodes are looked for that no lease ends, and that are dead; 0 for never
     #[arg(long, default_value = "5m", value_parser = time_or_never)]
     pub nodes_gc_interval: Duration,
-    /// Who gives nodes the ranges of their pods: cluster-pool hands them out, static leaves it to the nodes
-    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool"])]
+    /// Who gives nodes the ranges of their pods: cluster-pool and multi-pool hand them out, the latter also of the pools of
+    /// CiliumPodIPPool objects; static leaves it to the nodes
+    #[arg(long, default_value = "static", value_parser = ["static", "cluster-pool", "multi-pool"])]
     pub ipam: String,
-    /// IPv4 ranges of the cluster's pods, for --ipam=cluster-pool
+    /// IPv4 ranges of the cluster's pods: the default pool
     #[arg(long, value_delimiter = ',')]
     pub cluster_pool_ipv4_cidr: Vec<Prefix>,
     /// How large a node's share of them is
@@ -88,13 +89,13 @@ impl Args {
         }
     }
 
-    /// What nodes are given ranges of; none without `--ipam=cluster-pool`.
+    /// What nodes are given ranges of by options; none without `--ipam=cluster-pool` or `--ipam=multi-pool`.
     ///
     /// # Errors
     ///
     /// When there is nothing to give, or it cannot be cut as is said.
     pub fn pools(&self) -> Result<Vec<ClusterPool>> {
-        if self.ipam != "cluster-pool" {
+        if self.ipam == "static" {
             return Ok(Vec::new());
         }
         let ipv4 = ClusterPool::try_new(self.cluster_pool_ipv4_cidr.clone(), self.cluster_pool_ipv4_mask_size, true);
@@ -102,7 +103,7 @@ impl Args {
         let pools = [ipv4.context("--cluster-pool-ipv4-cidr")?, ipv6.context("--cluster-pool-ipv6-cidr")?];
         let pools: Vec<ClusterPool> = pools.into_iter().filter(|pool| !pool.is_empty()).collect();
         ensure!(
-            !pools.is_empty(),
+            !pools.is_empty() || self.ipam == "multi-pool",
             "--ipam=cluster-pool: give --cluster-pool-ipv4-cidr, --cluster-pool-ipv6-cidr or both"
         );
         Ok(pools)

@@ -14,7 +14,7 @@ use reflector::{Exporter, Freshness, Import, Metrics};
 use runtime::{Readiness, Tasks};
 use statedb::reconciler::{Handle, Options};
 use statedb::{Database, Row, Writer};
-use tables::{Alarm, BackendSet, Export, Identity, IpClaim, NodeRow, Rejected, ServiceRow};
+use tables::{Alarm, BackendSet, Export, Identity, IpClaim, IpPool, NodeRow, Rejected, ServiceRow};
 use tokio::sync::watch;
 use wire::cluster_config::ClusterConfig;
 
@@ -41,6 +41,8 @@ pub struct Config {
     pub nodes_gc_interval: Duration,
     /// What nodes are given ranges of pod addresses of; none: they have their own.
     pub pools: Vec<ClusterPool>,
+    /// Nodes are given ranges of CiliumPodIPPool objects too.
+    pub multi_pool: bool,
     /// Kubernetes objects.
     pub manifests: Option<PathBuf>,
     /// Tells candidates apart in the log.
@@ -70,6 +72,7 @@ pub async fn run(args: Args) -> anyhow::Result<ExitCode> {
         identity_gc,
         nodes_gc_interval: args.nodes_gc_interval,
         pools,
+        multi_pool: args.ipam == "multi-pool",
         manifests: args.k8s_manifests,
         identity: format!("{}-{}", host.trim(), std::process::id()),
     };
@@ -122,6 +125,7 @@ pub fn start(
     let (services, service_reader) = database.table::<ServiceRow>();
     let (backends, backend_reader) = database.table::<BackendSet>();
     let (exports, export_reader) = database.table::<Export>();
+    let (ip_pools, _) = database.table::<IpPool>();
     let (alarms, _) = database.table::<Alarm>();
     let (rejected, _) = database.table::<Rejected>();
     fn hidden<R: Row>(database: &Database) -> Writer<R> {
@@ -159,6 +163,7 @@ pub fn start(
     let (all_ips, own_alarms) = (ip_reader.clone(), alarms.clone());
     let objects = k8s::Tables {
         nodes: hidden(&database),
+        ip_pools: ip_pools.clone(),
         pods: hidden(&database),
         namespaces: hidden(&database),
         services,
@@ -214,6 +219,7 @@ pub fn start(
         store: Arc::clone(&store),
         cluster: cluster.clone(),
         pools: config.pools,
+        ip_pools: config.multi_pool.then(|| ip_pools.reader()),
         lease_ttl: config.lease_ttl,
         nodes: node_reader,
         ips: all_ips,

@@ -1,4 +1,5 @@
-//! Ranges of pod addresses, handed out to the nodes that ask: `--ipam=cluster-pool`.
+//! Ranges of pod addresses, handed out to the nodes that ask: `--ipam=cluster-pool`, and of more pools than one:
+//! `--ipam=multi-pool`.
 //!
 //! ```text
 //!   agent ──ipam/requests/<node> (leased)──> leader: Handout decides ──one transaction──> ipam/nodes/<node> ──> agent
@@ -12,11 +13,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use ipam::{ClusterPool, Decision, Handout, Seen};
+use ipam::{ClusterPool, Decision, Handout, InvalidClusterPool, Seen};
 use kvstore::{Backend, Compare, Error, Op, Txn, list};
-use model::{ClusterName, NodeName, Prefix, Source};
+use model::{ClusterName, DEFAULT_POOL, NodeName, Prefix, Source};
 use statedb::{Reader, Writer};
-use tables::{Alarm, IpClaim, NodeRow};
+use tables::{Alarm, IpClaim, IpPool, NodeRow, PoolRanges};
 use wire::own;
 
 /// How soon a node that asks is heard.
@@ -29,7 +30,10 @@ const BATCH: usize = 50;
 pub(crate) struct Inputs {
     pub(crate) store: Arc<dyn Backend>,
     pub(crate) cluster: ClusterName,
+    /// The default pool, of options.
     pub(crate) pools: Vec<ClusterPool>,
+    /// The pools of objects, where they count.
+    pub(crate) ip_pools: Option<Reader<IpPool>>,
     /// How long keys outlive their writer.
     pub(crate) lease_ttl: Duration,
     pub(crate) nodes: Reader<NodeRow>,
@@ -39,11 +43,15 @@ pub(crate) struct Inputs {
 
 /// Runs until the future is dropped; without pools it has nothing to do.
 pub(crate) async fn run(inputs: Inputs) {
-    if inputs.pools.is_empty() {
+    if inputs.pools.is_empty() && inputs.ip_pools.is_none() {
         std::future::pending::<()>().await;
     }
-    let mut handout = Handout::new(inputs.pools.clone(), inputs.lease_ttl);
+    let mut handout = Handout::new(inputs.lease_ttl);
     loop {
+        if let Some(pools) = &inputs.ip_pools {
+            pools.wait_for(|rows| rows.is_initialised()).await;
+        }
+        handout.set_pools(inputs.pools());
         inputs.nodes.wait_for(|rows| rows.is_initialised()).await;
         inputs.ips.wait_for(|rows| rows.is_initialised()).await;
         if let Err(error) = inputs.turn(&mut handout).await {
@@ -60,7 +68,7 @@ impl Inputs {
         let (seen, turn) = self.look().await?;
         let decisions = handout.plan(runtime::now(), &seen);
         let full = |decision: &Decision| match decision {
-            Decision::Full(node) => Some(node.to_string()),
+            Decision::Full(node, pool) => Some(format!("{node} (pool {pool})")),
             _ => None,
         };
         self.say(&decisions.iter().filter_map(full).collect::<Vec<_>>());
@@ -81,7 +89,7 @@ impl Inputs {
                     compares.push(Compare::Version(wire::node::key(&self.cluster, node).into(), 0));
                     ops.push(Op::delete(own::ipam_node_key(&self.cluster, node)));
                 }
-                Decision::Full(_) => {}
+                Decision::Full(..) => {}
             }
         }
         if ops.is_empty() {
@@ -108,7 +116,7 @@ impl Inputs {
             if key == turn_key {
                 turn = Some(kv.mod_revision);
             } else if let Some(node) = name(&requests) {
-                seen.requests.insert(node);
+                seen.requests.insert(node, own::decode_demand(&kv.value));
             } else if let Some(node) = name(&nodes) {
                 // What cannot be read cannot be given to another: nobody knows what it is.
                 let ranges = own::decode_ranges(&kv.value).unwrap_or_else(|| {
@@ -130,15 +138,60 @@ impl Inputs {
         ours.map(|row| (row.node.name.clone(), row.node.pod_cidrs().collect())).collect()
     }
 
+    /// The pools by name. Those that cannot be cut, or share addresses with another, give nothing until they are mended.
+    fn pools(&self) -> BTreeMap<Arc<str>, Vec<ClusterPool>> {
+        let mut pools: BTreeMap<Arc<str>, Vec<ClusterPool>> = BTreeMap::new();
+        if !self.pools.is_empty() {
+            pools.insert(DEFAULT_POOL.into(), self.pools.clone());
+        }
+        let mut problems = Vec::new();
+        for row in
+            self.ip_pools.iter().flat_map(|rows| rows.snapshot().iter().map(|row| row.clone()).collect::<Vec<_>>())
+        {
+            match families(&row) {
+                _ if pools.contains_key(&row.name) => {
+                    problems.push(format!("pool {} is one of options already", row.name))
+                }
+                Err(error) => problems.push(format!("pool {}: {error}", row.name)),
+                Ok(cut) => match pools.iter().find(|(_, other)| share_addresses(&cut, other)) {
+                    Some((other, _)) => problems.push(format!("pool {} shares addresses with pool {other}", row.name)),
+                    None => drop(pools.insert(Arc::clone(&row.name), cut)),
+                },
+            }
+        }
+        let name = || "ipam/pools".into();
+        match problems.is_empty() {
+            true => drop(self.alarms.delete(&name())),
+            false => drop(self.alarms.upsert(Alarm { name: name(), message: problems.join("; ").into() })),
+        }
+        pools
+    }
+
     fn say(&self, full: &[String]) {
         let name = || "ipam/cluster-pool".into();
         if full.is_empty() {
             self.alarms.delete(&name());
             return;
         }
-        let message =
-            format!("no range of pod addresses is left for {}: enlarge --cluster-pool-ipv4-cidr", full.join(", "));
+        let message = format!(
+            "no range of pod addresses is left for {}: enlarge their pools (--cluster-pool-ipv4-cidr)",
+            full.join(", ")
+        );
         self.alarms.upsert(Alarm { name: name(), message: message.into() });
         tracing::error!(nodes = full.join(", "), "no range of pod addresses is left");
     }
+}
+
+fn families(row: &IpPool) -> Result<Vec<ClusterPool>, InvalidClusterPool> {
+    let cut = |(ranges, ipv4): (&Option<PoolRanges>, bool)| {
+        let ranges = ranges.as_ref()?;
+        Some(ClusterPool::try_new(ranges.cidrs.clone(), ranges.mask_size, ipv4))
+    };
+    [(&row.ipv4, true), (&row.ipv6, false)].into_iter().filter_map(cut).collect()
+}
+
+fn share_addresses(one: &[ClusterPool], other: &[ClusterPool]) -> bool {
+    let ranges = |pools: &[ClusterPool]| pools.iter().flat_map(|pool| pool.ranges().to_vec()).collect::<Vec<_>>();
+    let others = ranges(other);
+    ranges(one).iter().any(|range| others.iter().any(|theirs| theirs.covers(*range) || range.covers(*theirs)))
 }

@@ -7,6 +7,8 @@ use std::sync::Arc;
 
 use statedb::Row;
 
+use crate::PoolChoice;
+
 /// A Namespace.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Namespace {
@@ -14,6 +16,8 @@ pub struct Namespace {
     pub name: Arc<str>,
     /// Its labels.
     pub labels: BTreeMap<String, String>,
+    /// The pools of its pods' addresses.
+    pub pools: PoolChoice,
 }
 
 impl Row for Namespace {

@@ -8,6 +8,8 @@ use std::sync::Arc;
 use model::NamedPort;
 use statedb::Row;
 
+use crate::PoolChoice;
+
 /// What identity and policy need of a Pod.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Pod {
@@ -21,6 +23,8 @@ pub struct Pod {
     pub service_account: Arc<str>,
     /// The named ports of its containers.
     pub named_ports: Vec<NamedPort>,
+    /// The pools of its addresses.
+    pub pools: PoolChoice,
 }
 
 impl Row for Pod {

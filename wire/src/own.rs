@@ -1,8 +1,9 @@
 //! Keys of our own, outside Cilium's tree: never exported, never mirrored.
 
 use std::net::IpAddr;
+use std::sync::Arc;
 
-use model::{ClusterName, NodeName, NumericIdentity, Prefix};
+use model::{ClusterName, DEFAULT_POOL, NodeName, NumericIdentity, PodRange, RangeDemand, Wanted};
 
 pub fn prefix(cluster: &ClusterName) -> String {
     format!("causeway/v1/{cluster}/")
@@ -50,14 +51,41 @@ pub fn ipam_turn_key(cluster: &ClusterName) -> String {
     format!("{}turn", ipam_prefix(cluster))
 }
 
-/// Ranges with commas between them.
-pub fn encode_ranges(ranges: &[Prefix]) -> Vec<u8> {
-    ranges.iter().map(ToString::to_string).collect::<Vec<_>>().join(",").into_bytes()
+/// Ranges with commas between them, those of a pool that is not the default with its name and `=` in front.
+pub fn encode_ranges(ranges: &[PodRange]) -> Vec<u8> {
+    let one = |range: &PodRange| match &*range.pool {
+        DEFAULT_POOL => range.cidr.to_string(),
+        pool => format!("{pool}={}", range.cidr),
+    };
+    ranges.iter().map(one).collect::<Vec<_>>().join(",").into_bytes()
 }
 
 /// `None`: no ranges of ours.
-pub fn decode_ranges(value: &[u8]) -> Option<Vec<Prefix>> {
-    std::str::from_utf8(value).ok()?.split(',').map(|range| range.parse().ok()).collect()
+pub fn decode_ranges(value: &[u8]) -> Option<Vec<PodRange>> {
+    let one = |text: &str| {
+        let (pool, cidr) = text.split_once('=').unwrap_or((DEFAULT_POOL, text));
+        (!pool.is_empty()).then_some(PodRange::new(pool, cidr.parse().ok()?))
+    };
+    std::str::from_utf8(value).ok()?.split(',').map(one).collect()
+}
+
+/// How many addresses of each pool a node wants, as `pool=ipv4/ipv6` with commas between them.
+pub fn encode_demand(demand: &RangeDemand) -> Vec<u8> {
+    let one = |(pool, wanted): (_, &Wanted)| format!("{pool}={}/{}", wanted.ipv4, wanted.ipv6);
+    demand.iter().map(one).collect::<Vec<_>>().join(",").into_bytes()
+}
+
+/// What says nothing else is a node that wants one range of each family there is.
+pub fn decode_demand(value: &[u8]) -> RangeDemand {
+    let one = |text: &str| {
+        let (pool, wanted) = text.split_once('=')?;
+        let (ipv4, ipv6) = wanted.split_once('/')?;
+        let wanted = Wanted { ipv4: ipv4.parse().ok()?, ipv6: ipv6.parse().ok()? };
+        (!pool.is_empty()).then(|| (Arc::from(pool), wanted))
+    };
+    let demand: Option<RangeDemand> =
+        std::str::from_utf8(value).ok().and_then(|text| text.split(',').map(one).collect());
+    demand.unwrap_or_else(|| [(DEFAULT_POOL.into(), Wanted { ipv4: 1, ipv6: 1 })].into())
 }
 
 /// Which registration holds a node's name.
@@ -108,10 +136,18 @@ mod tests {
         assert_eq!(ipam_request_key(&east, &"n".parse().unwrap()), "causeway/v1/east/ipam/requests/n");
         assert_eq!(ipam_node_key(&east, &"n".parse().unwrap()), "causeway/v1/east/ipam/nodes/n");
         assert_eq!(ipam_turn_key(&east), "causeway/v1/east/ipam/turn");
-        let ranges = ["10.0.0.0/24".parse().unwrap(), "fd00::/112".parse().unwrap()];
-        assert_eq!(encode_ranges(&ranges), b"10.0.0.0/24,fd00::/112");
-        assert_eq!(decode_ranges(b"10.0.0.0/24,fd00::/112").unwrap(), ranges);
-        assert_eq!(decode_ranges(b"10.0.0.0/24,"), None);
+        let range = |pool: &str, cidr: &str| PodRange::new(pool, cidr.parse().unwrap());
+        let ranges = [range("default", "10.0.0.0/24"), range("default", "fd00::/112"), range("blue", "10.5.0.0/28")];
+        assert_eq!(encode_ranges(&ranges), b"10.0.0.0/24,fd00::/112,blue=10.5.0.0/28");
+        assert_eq!(decode_ranges(&encode_ranges(&ranges)).unwrap(), ranges);
+        for bad in ["10.0.0.0/24,", "=10.0.0.0/24", "blue=", ""] {
+            assert_eq!(decode_ranges(bad.as_bytes()), None, "{bad}");
+        }
+        let demand: RangeDemand =
+            [("blue".into(), Wanted { ipv4: 9, ipv6: 0 }), ("default".into(), Wanted { ipv4: 8, ipv6: 8 })].into();
+        assert_eq!(encode_demand(&demand), b"blue=9/0,default=8/8");
+        assert_eq!(decode_demand(&encode_demand(&demand)), demand);
+        assert_eq!(decode_demand(b"cluster-pool")["default"], Wanted { ipv4: 1, ipv6: 1 });
         let registration = Registration {
             id: "1f".to_owned(),
             boot_id: String::new(),

@@ -41,7 +41,14 @@ impl Bench {
     fn pod(&mut self, name: &str, app: &str) {
         let labels = [("app".to_owned(), app.to_owned())].into();
         let (service_account, named_ports) = ("default".into(), Vec::new());
-        self.pods.upsert(Pod { namespace: "shop".into(), name: name.into(), labels, service_account, named_ports });
+        self.pods.upsert(Pod {
+            namespace: "shop".into(),
+            name: name.into(),
+            labels,
+            service_account,
+            named_ports,
+            pools: Default::default(),
+        });
         self.core.handle_objects(self.now, &self.pods.reader().snapshot(), &self.namespaces.reader().snapshot());
     }
 
@@ -192,6 +199,7 @@ fn a_pod_that_names_a_fixed_identity_gets_it_without_asking() {
         labels,
         service_account: "default".into(),
         named_ports: Vec::new(),
+        pools: Default::default(),
     };
     bench.pods.upsert(pod(labels));
     let id = bench.create("a", "10.0.0.9").unwrap();

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1;
 use serde_json::Value;
-use tables::Namespace;
+use tables::{Namespace, PoolChoice};
 
 use super::metadata;
 
@@ -13,5 +13,6 @@ pub(super) fn parse(value: &Value, name: Arc<str>) -> Result<Namespace, String> 
     let object: v1::Namespace = metadata::typed(value)?;
     let mut labels = metadata::labels(object.metadata.labels)?;
     labels.insert("kubernetes.io/metadata.name".to_owned(), name.to_string());
-    Ok(Namespace { name, labels })
+    let pools = PoolChoice::from_annotations(&object.metadata.annotations.unwrap_or_default());
+    Ok(Namespace { name, labels, pools })
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1;
 use model::NamedPort;
 use serde_json::Value;
-use tables::Pod;
+use tables::{Pod, PoolChoice};
 
 use super::metadata;
 
@@ -13,6 +13,7 @@ use super::metadata;
 pub(super) fn parse(value: &Value, namespace: Arc<str>, name: Arc<str>) -> Result<Pod, String> {
     let object: v1::Pod = metadata::typed(value)?;
     let labels = metadata::labels(object.metadata.labels)?;
+    let pools = PoolChoice::from_annotations(&object.metadata.annotations.unwrap_or_default());
     let spec = object.spec.unwrap_or_default();
     let mut named_ports = Vec::new();
     for port in spec.containers.into_iter().flat_map(|container| container.ports.unwrap_or_default()) {
@@ -26,5 +27,5 @@ pub(super) fn parse(value: &Value, namespace: Arc<str>, name: Arc<str>) -> Resul
     named_ports.sort_by(|a, b| a.name.cmp(&b.name));
     let account = spec.service_account_name.filter(|account| !account.is_empty());
     let service_account = account.as_deref().unwrap_or("default").into();
-    Ok(Pod { namespace, name, labels, service_account, named_ports })
+    Ok(Pod { namespace, name, labels, service_account, named_ports, pools })
 }

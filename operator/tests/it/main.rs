@@ -74,6 +74,7 @@ impl Bench {
             layout: ClusterIdLayout::Max255,
             lease_ttl: Duration::from_secs(900),
             pools: self.pools.clone(),
+            multi_pool: true,
             identity_gc: operator::Pace { interval: ROUND, ..operator::Pace::default() },
             nodes_gc_interval: ROUND,
             manifests: Some(self.folder.path().to_owned()),
@@ -435,6 +436,44 @@ async fn ranges_are_handed_out_once_each_and_come_back_only_with_proof() {
     fake.advance(Duration::from_secs(901));
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert!(get("a").await.is_some(), "silence must last");
+    tokio::time::sleep(Duration::from_secs(905)).await;
+    assert!(get("a").await.is_none() && get("c").await.is_none(), "nothing of them was seen for a lease's time");
+    assert_eq!(share(&get("b").await.unwrap()), "10.7.2.0/24", "a pod has an address there");
+    assert_eq!(share(&get("old").await.unwrap()), "10.7.0.0/24", "it is published");
+    // What came back is given again.
+    fake.put("causeway/v1/east/ipam/requests/e".into(), "cluster-pool".into(), None).await.unwrap();
+    bench.until("it is given again", async || get("e").await.is_some()).await;
+    assert_eq!(share(&get("e").await.unwrap()), "10.7.1.0/24");
+    one.stop().await;
+    two.stop().await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn ranges_of_named_pools_follow_the_objects_and_never_share_an_address() {
+    let fake = Fake::new();
+    let bench = Bench::new(Arc::new(fake.clone())).await;
+    let pool = |name: &str, ipv4: &str, mask: u8| {
+        format!(
+            "apiVersion: cilium.io/v2alpha1\nkind: CiliumPodIPPool\nmetadata: {{name: {name}}}\nspec: {{ipv4: {{cidrs: [{ipv4}], maskSize: {mask}}}}}\n---\n"
+        )
+    };
+    let write = |text: String| std::fs::write(bench.folder.path().join("pools.yaml"), text).unwrap();
+    write(pool("default", "10.0.0.0/16", 24) + &pool("blue", "10.5.0.0/24", 28) + &pool("thief", "10.0.7.0/24", 28));
+    for (node, wants) in [("a", "default=8/0,blue=20/0,thief=1/0"), ("b", "default=8/0,blue=1/0"), ("c", "green=1/0")] {
+        let key = format!("causeway/v1/east/ipam/requests/{node}");
+        fake.put(key.into(), wants.to_owned().into(), None).await.unwrap();
+    }
+    let one = bench.operator("one", 2);
+    let two = bench.operator("two", 2);
+    let get = async |node: &str| bench.get(&format!("causeway/v1/east/ipam/nodes/{node}")).await;
+    bench.until("both have theirs", async || get("a").await.is_some() && get("b").await.is_some()).await;
+    assert_eq!(share(&get("a").await.unwrap()), "blue=10.5.0.0/28,blue=10.5.0.16/28,10.0.0.0/24");
+    assert_eq!(share(&get("b").await.unwrap()), "blue=10.5.0.32/28,10.0.1.0/24");
+    assert!(get("c").await.is_none(), "there is no such pool");
+    write(pool("default", "10.0.0.0/16", 24) + &pool("green", "10.6.0.0/24", 26));
+    bench.until("the new pool gives", async || get("c").await.is_some()).await;
+    assert_eq!(share(&get("c").await.unwrap()), "green=10.6.0.0/26");
+    assert!(share(&get("a").await.unwrap()).contains("blue"), "a pool that goes takes nothing back");
     one.stop().await;
     two.stop().await;
 }
