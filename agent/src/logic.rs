@@ -1,6 +1,7 @@
 //! Objects and logic: from what is known to what shall be.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use model::Node;
 use runtime::Tasks;
@@ -8,6 +9,9 @@ use tables::Endpoint;
 
 use crate::Args;
 use crate::database::Tables;
+
+/// A store that is down must not hold up services for ever.
+const STORE_PATIENCE: Duration = Duration::from_secs(10);
 
 /// Starts the controllers. Tables in, tables out.
 pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
@@ -33,6 +37,7 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         identities: tables.identities.read.clone(),
         backends: tables.backends.write.clone(),
         cluster: args.cluster_name.clone(),
+        patience: Some(STORE_PATIENCE),
     };
     tasks.spawn("selector-backends", loadbalancer::run_selector_backends(backends));
     let frontends = loadbalancer::FrontendInputs {

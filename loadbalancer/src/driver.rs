@@ -21,6 +21,9 @@ pub struct BackendInputs {
     pub backends: Writer<BackendSet>,
     /// Our own cluster: only its addresses count.
     pub cluster: ClusterName,
+    /// How long a start waits for the store before it goes on without its addresses; `None` for who writes the outcome
+    /// there: half of the backends would be believed.
+    pub patience: Option<Duration>,
 }
 
 /// What [`run_frontends`] reads and writes.
@@ -34,9 +37,6 @@ pub struct FrontendInputs {
     /// The outcome.
     pub frontends: Writer<Frontend>,
 }
-
-/// How long a start waits for the store before it goes on without its addresses.
-const START_GRACE: Duration = Duration::from_secs(10);
 
 /// Keeps the backends of services without EndpointSlices; runs until the future is dropped.
 pub fn run_selector_backends(tables: BackendInputs) -> impl Future<Output = ()> + Send + 'static {
@@ -53,7 +53,7 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
     let backends = tables.backends.reader();
     let mut slices = backends.changes();
     let mut announced = Some(announced);
-    let grace = runtime::now() + START_GRACE;
+    let grace = tables.patience.map(|patience| runtime::now() + patience);
     loop {
         let mut look_at: BTreeSet<ServiceName> = BTreeSet::new();
         let (changed, all_services) = services.drain_with_snapshot();
@@ -92,11 +92,11 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
                 }
             }
         });
-        // Only our own store counts; what the disk remembers of it is as good as its first answer, and a store that is
-        // down must not hold up services for ever.
-        let restored = all_ips.iter().any(|row| own(row));
+        // Only our own store counts; what the disk remembers of it is as good as its first answer, but not some of its
+        // rows: a list comes in pages.
+        let restored = all_ips.iter().any(|row| own(row) && row.origin.source == Source::Restored);
         let answered = !all_ips.pending().chain(known.pending()).any(|source| source == tables::KVSTORE);
-        let waited = runtime::now() >= grace;
+        let waited = grace.is_some_and(|grace| runtime::now() >= grace);
         if all_services.is_initialised()
             && (answered || restored || waited)
             && let Some(announced) = announced.take()
@@ -108,7 +108,7 @@ async fn select(tables: BackendInputs, announced: Initializer<BackendSet>) {
             () = ips.wait() => {}
             () = identities.wait() => {}
             () = slices.wait() => {}
-            () = runtime::sleep_until(Some(grace)), if announced.is_some() && !waited => {}
+            () = runtime::sleep_until(grace), if announced.is_some() && !waited => {}
         }
     }
 }
@@ -172,5 +172,59 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
             () = backends.wait() => {}
             () = remote.wait() => {}
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use statedb::table;
+    use tables::Origin;
+
+    use super::*;
+
+    /// Whether the backends are complete after a minute, with an address of this source and a store that goes on listing.
+    async fn complete(source: Source, patience: Option<Duration>) -> bool {
+        let ((ips, ip_reader), (identities, identity_reader)) = (table(), table::<Identity>());
+        let (backends, reader) = table();
+        let _listing = (ips.announce(tables::KVSTORE), identities.announce(tables::KVSTORE));
+        let cluster: ClusterName = "east".parse().unwrap();
+        ips.upsert(IpClaim { entry: entry("10.0.0.7"), origin: Origin::new(source, cluster.clone()) });
+        let inputs = BackendInputs {
+            services: table().1,
+            ips: ip_reader,
+            identities: identity_reader,
+            backends,
+            cluster,
+            patience,
+        };
+        let story = async {
+            tokio::time::sleep(Duration::from_secs(60)).await;
+            reader.snapshot().is_initialised()
+        };
+        tokio::select! {
+            () = run_selector_backends(inputs) => unreachable!("it never ends"),
+            complete = story => complete,
+        }
+    }
+
+    fn entry(ip: &str) -> model::IpEntry {
+        model::IpEntry {
+            prefix: format!("{ip}/32").parse().unwrap(),
+            host_ip: None,
+            identity: model::NumericIdentity::new(65_600),
+            key: 0,
+            metadata: None,
+            namespace: None,
+            pod_name: None,
+            service_account: None,
+            named_ports: Vec::new(),
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn half_a_list_is_not_all_backends_and_what_the_disk_remembers_is() {
+        assert!(!complete(Source::Kvstore, None).await, "an operator waits for the whole list");
+        assert!(complete(Source::Restored, None).await);
+        assert!(complete(Source::Kvstore, Some(Duration::from_secs(10))).await, "an agent goes on in the end");
     }
 }

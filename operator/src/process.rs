@@ -183,6 +183,7 @@ pub fn start(
         identities: identity_reader,
         backends,
         cluster: cluster.clone(),
+        patience: None,
     });
     let exported = services::run(services::Inputs {
         services: service_reader,
