@@ -38,6 +38,7 @@ use anyhow::Context;
 use runtime::{Stopped, Tasks};
 
 pub use args::Args;
+pub use ranges::PreAllocation;
 
 /// How long tasks may drain.
 const GRACE: Duration = Duration::from_secs(5);

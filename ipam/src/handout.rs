@@ -1,7 +1,8 @@
 //! Which node gets which range, and when one comes back.
 //!
-//! A range of a pool is given to a node that asks for more addresses of it than its ranges have. It comes back only with proof: its node has neither asked, nor
-//! published itself, nor an address in the range, for as long as keys outlive their writer, in one and the same store.
+//! A range of a pool is given to a node that asks for more addresses of it than its ranges have. It comes back only with
+//! proof: its node has neither asked, nor published itself, nor an address in the range, for as long as keys outlive their
+//! writer, in one and the same store.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -196,9 +196,9 @@ impl Ipam {
         needs
     }
 
-    /// Whoever asked in vain asks no more: its pod is gone.
-    pub fn forget_lacking(&mut self, is_gone: impl Fn(&str) -> bool) {
-        self.lacking.retain(|(_, _, who)| !is_gone(who));
+    /// Whoever asked in vain has given up, or will ask again.
+    pub fn forget_lacking(&mut self, owner: &str) {
+        self.lacking.retain(|(_, _, who)| who != owner);
     }
 
     fn one(&mut self, owner: &str, pool: &Arc<str>, ipv4: bool) -> Result<IpAddr, IpamError> {

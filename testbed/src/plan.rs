@@ -23,6 +23,8 @@ pub struct Plan {
     pub clusters: Vec<ClusterPlan>,
     /// What every agent is told besides.
     pub agent_flags: Vec<String>,
+    /// What every operator is told besides.
+    pub operator_flags: Vec<String>,
 }
 
 /// One cluster.
@@ -109,6 +111,7 @@ impl Plan {
             clusters,
             dir,
             agent_flags: Vec::new(),
+            operator_flags: Vec::new(),
         }
     }
 

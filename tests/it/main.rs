@@ -17,6 +17,7 @@ mod mesh;
 mod migrate;
 mod moved;
 mod node_objects;
+mod pools;
 mod power_cut;
 mod ranges;
 mod restart;

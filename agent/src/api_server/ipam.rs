@@ -28,6 +28,7 @@ pub(super) async fn allocate(
     let owner = query.get("owner").filter(|owner| !owner.is_empty());
     let owner = owner.ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "query parameter owner is required"))?;
     let pools = pools(&shared, owner).await;
+    let _asking = Asking { shared: &shared, owner };
     let deadline = tokio::time::Instant::now() + RANGES;
     let lease = loop {
         let answer = shared.ipam.lock().allocate(owner, &pools);
@@ -63,6 +64,18 @@ pub(super) async fn release(State(shared): State<Arc<Shared>>, Path(ip): Path<St
     match shared.ipam.lock().release(ip).map_err(|error| failure(&error))? {
         Some(_) => Ok(StatusCode::OK),
         None => Err(Failure::not_found(format!("{ip} is not in use"))),
+    }
+}
+
+/// A pod that waits for a range. Whoever gives up, or is not listened to any more, needs none.
+struct Asking<'a> {
+    shared: &'a Shared,
+    owner: &'a str,
+}
+
+impl Drop for Asking<'_> {
+    fn drop(&mut self) {
+        self.shared.ipam.lock().forget_lacking(self.owner);
     }
 }
 

@@ -21,6 +21,7 @@ impl Bed {
         let node = &cluster.nodes[0];
         let mut words = vec![self.binaries.causeway.display().to_string(), "operator".to_owned()];
         words.extend(self.common_flags(cluster)?);
+        words.extend(self.plan.operator_flags.iter().cloned());
         let log = self.plan.dir.join(&cluster.name).join("operator.log");
         let name = format!("operator of {}", cluster.name);
         let process = self.spawn(&name, &node.netns, &log, &words)?;
@@ -43,8 +44,6 @@ impl Bed {
             format!("--node-name={}", node.name),
             format!("--ipv4-node={}", node.ipv4),
             format!("--ipv6-node={}", node.ipv6),
-            format!("--ipv4-range={}", node.range4),
-            format!("--ipv6-range={}", node.range6),
             format!("--clustermesh-config={}", cluster.mesh.display()),
             format!("--socket-path={}", node.socket.display()),
             format!("--state-dir={}", node.state_dir.display()),
@@ -52,6 +51,10 @@ impl Bed {
             format!("--bpf-root={}", node.bpf_root.display()),
             "--prometheus-serve-addr=127.0.0.1:9962".to_owned(),
         ]);
+        // Otherwise the operator gives them.
+        if !self.plan.agent_flags.iter().any(|flag| flag.starts_with("--ipam=")) {
+            words.extend([format!("--ipv4-range={}", node.range4), format!("--ipv6-range={}", node.range6)]);
+        }
         words.extend(self.plan.agent_flags.iter().cloned());
         let name = format!("agent of {}", node.name);
         let process = self.spawn(&name, &node.netns, &node.log, &words)?;
