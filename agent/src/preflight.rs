@@ -28,6 +28,7 @@ pub(crate) fn check(args: &Args, netlink: &mut Netlink) -> Result<Held> {
         directory::check(option, path, &owner)?;
     }
     if !crate::ranges::are_handed_out(args) {
+        crate::node::own(args)?;
         ranges(args, netlink)?;
     }
     // Before anything that a first agent of the same node has already taken: its pid is the answer.
