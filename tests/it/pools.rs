@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use serde_json::json;
+use testbed::demo::SETTLE;
 use testbed::server::{PORT, ask};
-use testbed::{Bed, Binaries, Plan, PodSpec};
+use testbed::{Bed, Binaries, Plan, PodSpec, wait_until};
 
 /// More than a range of the pool has.
-const PODS: usize = 6;
+const PODS: usize = 7;
 
 #[test]
 fn pods_get_addresses_of_the_pools_that_they_name() {
@@ -66,7 +67,8 @@ fn story(bed: &mut Bed) -> Result<()> {
         }
         Ok(())
     };
-    for from in ["plain", "near-0", &format!("near-{}", PODS - 1)] {
+    wait_until("the server listens", SETTLE, || reaches(bed, "plain"))?;
+    for from in ["near-0", &format!("near-{}", PODS - 1)] {
         reaches(bed, from).with_context(|| format!("from {from}"))?;
     }
 
