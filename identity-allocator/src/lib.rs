@@ -5,8 +5,8 @@
 //!                           └── held: re-asserted when its keys go, when a lease is lost, and every five minutes
 //! ```
 //! Allocation is one transaction and takes no lock, yet respects the locks of stock allocators: it compares that nobody
-//! holds one. A number is used only after our own watch has passed its creation, so of two numbers for one label set
-//! every node picks the same: the older.
+//! holds one, and which numbers the nodes that have the labels use. A number is used only after our own watch has passed its
+//! creation. Of several that nobody uses the last one made is taken, as Cilium's allocators do.
 //!
 //! Ranges of addresses that policies name have numbers too ([`Cidrs`]): in the scope of this node, so that no store is asked.
 //!
