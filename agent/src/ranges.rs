@@ -96,7 +96,7 @@ pub(crate) async fn run(inputs: Inputs) {
                 inputs.exports.upsert(Export { key: Arc::clone(&request), value, leased: true });
                 asked = Some(demand);
             }
-            tokio::time::sleep(EVERY).await;
+            runtime::sleep(EVERY).await;
         }
     };
     let take = async {

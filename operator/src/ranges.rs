@@ -145,9 +145,7 @@ impl Inputs {
             pools.insert(DEFAULT_POOL.into(), self.pools.clone());
         }
         let mut problems = Vec::new();
-        for row in
-            self.ip_pools.iter().flat_map(|rows| rows.snapshot().iter().map(|row| row.clone()).collect::<Vec<_>>())
-        {
+        for row in self.ip_pools.iter().flat_map(|rows| rows.snapshot().iter().cloned().collect::<Vec<_>>()) {
             match families(&row) {
                 _ if pools.contains_key(&row.name) => {
                     problems.push(format!("pool {} is one of options already", row.name))

@@ -29,16 +29,16 @@ pub(super) async fn allocate(
     let owner = owner.ok_or_else(|| Failure::new(StatusCode::BAD_REQUEST, "query parameter owner is required"))?;
     let pools = pools(&shared, owner).await;
     let _asking = Asking { shared: &shared, owner };
-    let deadline = tokio::time::Instant::now() + RANGES;
+    let deadline = runtime::now() + RANGES;
     let lease = loop {
         let answer = shared.ipam.lock().allocate(owner, &pools);
         match answer {
             Ok(lease) => break lease,
             // A further range is on its way, when there is one.
             Err(IpamError::Exhausted(_) | IpamError::NoRange { .. })
-                if shared.of_pools && tokio::time::Instant::now() < deadline =>
+                if shared.of_pools && runtime::now() < deadline =>
             {
-                tokio::time::sleep(AGAIN).await;
+                runtime::sleep(AGAIN).await;
             }
             Err(error) => return Err(failure(&error)),
         }

@@ -29,7 +29,7 @@ impl PreAllocation {
         let mut demand = RangeDemand::new();
         let mut add = |pool: &Arc<str>, ipv4: bool, count: u32| {
             if families[usize::from(!ipv4)] {
-                let wanted = demand.entry(Arc::clone(pool)).or_insert_with(Wanted::default);
+                let wanted = demand.entry(Arc::clone(pool)).or_default();
                 let slot = if ipv4 { &mut wanted.ipv4 } else { &mut wanted.ipv6 };
                 *slot = slot.saturating_add(count);
             }
