@@ -177,6 +177,7 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
 
 #[cfg(test)]
 mod tests {
+    use model::{IpEntry, NumericIdentity};
     use statedb::table;
     use tables::Origin;
 
@@ -188,7 +189,8 @@ mod tests {
         let (backends, reader) = table();
         let _listing = (ips.announce(tables::KVSTORE), identities.announce(tables::KVSTORE));
         let cluster: ClusterName = "east".parse().unwrap();
-        ips.upsert(IpClaim { entry: entry("10.0.0.7"), origin: Origin::new(source, cluster.clone()) });
+        let entry = IpEntry::new("10.0.0.7/32".parse().unwrap(), NumericIdentity::new(65_600));
+        ips.upsert(IpClaim { entry, origin: Origin::new(source, cluster.clone()) });
         let inputs = BackendInputs {
             services: table().1,
             ips: ip_reader,
@@ -204,20 +206,6 @@ mod tests {
         tokio::select! {
             () = run_selector_backends(inputs) => unreachable!("it never ends"),
             complete = story => complete,
-        }
-    }
-
-    fn entry(ip: &str) -> model::IpEntry {
-        model::IpEntry {
-            prefix: format!("{ip}/32").parse().unwrap(),
-            host_ip: None,
-            identity: model::NumericIdentity::new(65_600),
-            key: 0,
-            metadata: None,
-            namespace: None,
-            pod_name: None,
-            service_account: None,
-            named_ports: Vec::new(),
         }
     }
 

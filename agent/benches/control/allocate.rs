@@ -6,16 +6,15 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use kvstore::{Backend, Leases};
-use model::{ClusterId, ClusterIdLayout, ClusterName, Labels, Source};
+use model::{ClusterId, ClusterIdLayout, ClusterName, Labels};
 use parking_lot::Mutex;
-use reflector::{Import, Metrics, StoreHealth};
 use runtime::Tasks;
 use statedb::{Change, Snapshot, Writer, table};
 use tables::{Grant, Identity, IdentityGrant, IdentityRequest};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 
-use crate::{content::CLUSTER, costs, part, server};
+use crate::{content::CLUSTER, costs, part, read, server};
 
 /// Who waits for which label set.
 type Waiting = Arc<Mutex<HashMap<Labels, oneshot::Sender<Grant>>>>;
@@ -95,20 +94,7 @@ async fn node(tasks: &Tasks, endpoint: &str, number: u8, file: std::path::PathBu
     let ((wanted, requests), (grants, granted)) = (table(), table::<IdentityGrant>());
     let (shown, identities) = table::<Identity>();
     let layout = ClusterIdLayout::Max255;
-    let import = Import {
-        store: Arc::clone(&store),
-        cluster: cluster.clone(),
-        source: Source::Kvstore,
-        cached: false,
-        rejected: table().0,
-        alarms: table().0,
-        metrics: Metrics::unregistered(),
-        health: StoreHealth::new(Duration::from_secs(900)),
-        border: None,
-        exporter: None,
-        quota: usize::MAX,
-    };
-    tasks.spawn("identities", import.identities(id, layout, shown));
+    tasks.spawn("identities", read::import(Arc::clone(&store), cluster.clone()).identities(id, layout, shown));
     let synced = identities.clone();
     let inputs = identity_allocator::Inputs {
         requests,

@@ -152,19 +152,7 @@ async fn read(
     };
     let (cluster, id) = (CLUSTER.0.parse::<ClusterName>()?, ClusterId::try_new(CLUSTER.1)?);
     let layout = ClusterIdLayout::Max255;
-    let import = Import {
-        store,
-        cluster: cluster.clone(),
-        source: Source::Kvstore,
-        cached: false,
-        rejected: table().0,
-        alarms: table().0,
-        metrics: Metrics::unregistered(),
-        health: StoreHealth::new(Duration::from_secs(900)),
-        border: None,
-        exporter: None,
-        quota: usize::MAX,
-    };
+    let import = import(store, cluster.clone());
     tasks.spawn("nodes", import.clone().nodes(id, None, tables.nodes.0.clone()));
     tasks.spawn("identities", import.clone().identities(id, layout, tables.identities.0.clone()));
     tasks.spawn("ips", import.ips(id, layout, tables.ips.0.clone()));
@@ -186,6 +174,23 @@ async fn read(
         }
     }
     Ok((ips, nodes, identities))
+}
+
+/// How the cluster's own store is read.
+pub(crate) fn import(store: Arc<dyn Backend>, cluster: ClusterName) -> Import {
+    Import {
+        store,
+        cluster,
+        source: Source::Kvstore,
+        cached: false,
+        rejected: table().0,
+        alarms: table().0,
+        metrics: Metrics::unregistered(),
+        health: StoreHealth::new(Duration::from_secs(900)),
+        border: None,
+        exporter: None,
+        quota: usize::MAX,
+    }
 }
 
 /// Claims become rows, each after policy has seen its identity.
