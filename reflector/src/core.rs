@@ -3,6 +3,7 @@
 mod damp;
 mod doubt;
 mod hold;
+mod quarantined;
 #[cfg(test)]
 pub(crate) mod tests;
 mod together;
@@ -21,6 +22,7 @@ pub use hold::{HOLD, HOLD_MIN_KEYS, HOLD_WINDOW};
 use self::damp::Damp;
 use self::doubt::{Decision, Doubt};
 use self::hold::Hold;
+use self::quarantined::{Quarantined, Refused};
 use self::together::Together;
 use crate::{Decode, Decoded, Evidence, Held};
 
@@ -58,22 +60,6 @@ const MAX_KEPT: usize = 8 << 20;
 
 /// Claims that an alarm tells one by one: nodes that overlap are few, and their operator needs both names.
 const MAX_NAMED: usize = 5;
-
-struct Quarantined<R> {
-    error: String,
-    /// Well formed, but somebody else's: that may change with what others say.
-    claim: bool,
-    what: Refused<R>,
-}
-
-enum Refused<R> {
-    /// As the store has it.
-    Key(KeyValue),
-    /// Was accepted once.
-    Row(R),
-    /// There was no room to keep it.
-    Forgotten,
-}
 
 /// What the driver does, in order.
 #[derive(Debug, Clone, PartialEq)]
@@ -480,18 +466,6 @@ impl<D: Decode> Core<D> {
 
     fn alarm_name(&self, what: &str) -> Arc<str> {
         format!("kvstore/{}/{}/{what}", self.decode.cluster(), D::RESOURCE).into()
-    }
-}
-
-// === impl Refused ===
-
-impl<R> Refused<R> {
-    fn size(&self) -> usize {
-        match self {
-            Self::Key(kv) => kv.key.len() + kv.value.len(),
-            Self::Row(_) => size_of::<R>(),
-            Self::Forgotten => 0,
-        }
     }
 }
 
