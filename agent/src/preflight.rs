@@ -21,7 +21,6 @@ const MAX_SOCKET_PATH: usize = 107;
 
 /// Checks everything, then takes the directories; they are held while the result lives.
 pub(crate) fn check(args: &Args, netlink: &mut Netlink) -> Result<Held> {
-    kvstore::Options::parse(&args.kvstore_opt)?.check()?;
     let places = [("--state-dir", &args.state_dir), ("--lib-dir", &args.lib_dir)];
     let owner = directory::Owner { cluster: args.cluster_name.to_string(), id: args.cluster_id.get() };
     for (option, path) in places {
@@ -31,6 +30,7 @@ pub(crate) fn check(args: &Args, netlink: &mut Netlink) -> Result<Held> {
         crate::node::own(args)?;
         ranges(args, netlink)?;
     }
+    kvstore::Options::parse(&args.kvstore_opt)?.check()?;
     // Before anything that a first agent of the same node has already taken: its pid is the answer.
     directory::not_running(&args.socket_path)?;
     directory::not_held("--bpf-root", &args.bpf_root)?;
