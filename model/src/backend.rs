@@ -31,6 +31,17 @@ pub enum BackendState {
 // === impl BackendState ===
 
 impl BackendState {
+    /// From the conditions of a Kubernetes endpoint: ready wins over terminating; serving and terminating drains; the
+    /// rest keeps its place without traffic.
+    pub fn of_conditions(ready: Option<bool>, serving: Option<bool>, terminating: Option<bool>) -> Self {
+        let ready = ready.unwrap_or(true);
+        match (ready, serving.unwrap_or(ready), terminating.unwrap_or(false)) {
+            (true, ..) => Self::Active,
+            (false, true, true) => Self::Terminating,
+            _ => Self::Maintenance,
+        }
+    }
+
     /// Active or terminating: it answers.
     pub fn is_healthy(self) -> bool {
         matches!(self, Self::Active | Self::Terminating)

@@ -60,7 +60,7 @@ pub enum Broken {
     #[error("compressed data is damaged: {0}")]
     Compressed(String),
     #[error("not a protobuf message: {0}")]
-    Protobuf(&'static str),
+    Protobuf(String),
 }
 
 /// An error on its way up: the path grows at the front.

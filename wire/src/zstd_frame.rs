@@ -1,4 +1,4 @@
-//! One zstd frame, decompressed with a bound on what it may grow to.
+//! One zstd frame; decompressed with a bound on what it may grow to.
 
 use std::io::Read as _;
 
@@ -6,6 +6,10 @@ use crate::{
     Broken,
     error::{Fault, Read},
 };
+
+pub(crate) fn compress(bytes: &[u8]) -> Vec<u8> {
+    ruzstd::encoding::compress_to_vec(bytes, ruzstd::encoding::CompressionLevel::Fastest)
+}
 
 /// Decompresses at most `limit` bytes; the decoder's window is bounded by it too, so a small value
 /// cannot make us allocate much.

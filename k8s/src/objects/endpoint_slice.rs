@@ -15,14 +15,14 @@ pub(super) fn parse(value: &Value, namespace: &str, name: Arc<str>) -> Result<Ba
     let object: v1::EndpointSlice = metadata::typed(value)?;
     let labels = object.metadata.labels.unwrap_or_default();
     let service = labels
-        .get("kubernetes.io/service-name")
+        .get(model::SERVICE_NAME)
         .ok_or("metadata.labels[\"kubernetes.io/service-name\"]: required, it names the Service")?;
     let service = ServiceName::try_new(namespace, service).map_err(|error| error.to_string())?;
     let ports = object.ports.unwrap_or_default();
     let mut backends: Vec<Backend> = Vec::new();
     for (index, endpoint) in object.endpoints.unwrap_or_default().into_iter().enumerate() {
         let conditions = endpoint.conditions.unwrap_or_default();
-        let state = state(conditions.ready, conditions.serving, conditions.terminating);
+        let state = BackendState::of_conditions(conditions.ready, conditions.serving, conditions.terminating);
         for address in &endpoint.addresses {
             let ip = address
                 .parse()
@@ -49,14 +49,4 @@ pub(super) fn parse(value: &Value, namespace: &str, name: Arc<str>) -> Result<Ba
     }
     backends.sort_by_key(|backend| backend.addr);
     Ok(BackendSet { service, source: BackendSource::Slice(name), backends })
-}
-
-/// Ready wins over terminating; serving and terminating drains; the rest keeps its place without traffic.
-fn state(ready: Option<bool>, serving: Option<bool>, terminating: Option<bool>) -> BackendState {
-    let ready = ready.unwrap_or(true);
-    match (ready, serving.unwrap_or(ready), terminating.unwrap_or(false)) {
-        (true, ..) => BackendState::Active,
-        (false, true, true) => BackendState::Terminating,
-        _ => BackendState::Maintenance,
-    }
 }

@@ -133,8 +133,16 @@ impl Stage {
             complete(&counts)?;
             Ok(counts)
         })?;
-        // It was there when values were planted.
-        self.stock.complaints.clear();
+        // It was there when values were planted, and may be behind: the last of each kind is a delete of what it refused.
+        wait_until("Cilium's agent has passed the planted values", SHOWN, || {
+            stock.ask("status")?;
+            for key in ["planted", "10.201.1.250"] {
+                let passed = |line: &String| line.contains("unknown key") && line.contains(&format!("key={key}"));
+                ensure!(stock.complaints.iter().any(passed), "no complaint about {key} in {:#?}", stock.complaints);
+            }
+            Ok(())
+        })?;
+        stock.complaints.clear();
         let config = fleet::dump(&self.bed, "east", "cilium/cluster-config/east")?;
         ensure!(config.len() == 1, "{config:?}");
         Ok(text(&self.full))
@@ -162,6 +170,11 @@ impl Stage {
             Ok(counts)
         })?;
         store.etcdctl(&["del", key])?;
+        wait_until("the planted node is taken back", SHOWN, || {
+            let counts = stock.counts("status", "count")?;
+            ensure!(counts["node"][1] > before["node"][1], "{counts:?}");
+            Ok(())
+        })?;
         let noticed = self.kept_within(&KINDS, Duration::from_secs(5));
         ensure!(noticed.is_err(), "a node was taken back and nobody noticed");
         self.full = self.stock.counts("status", "count")?;

@@ -1,100 +1,77 @@
-//! The few protobuf wire types that an endpoint slice uses.
+//! The message of an endpoint slice: Cilium's, around the parts of Kubernetes' `discovery/v1` that it keeps.
 
-use crate::{
-    Broken,
-    error::{Fault, Read},
-};
+use std::collections::BTreeMap;
 
-/// Iterates over the fields of a message, in order: number and content.
-pub(super) struct Message<'a>(pub(super) &'a [u8]);
+use prost::Message;
 
-#[derive(Clone, Copy)]
-pub(super) enum Field<'a> {
-    Number(u64),
-    Bytes(&'a [u8]),
-    /// A fixed-size number; none of those that we read is one.
-    Fixed,
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Slice {
+    #[prost(string, required, tag = "1")]
+    pub(super) cluster: String,
+    #[prost(uint32, required, tag = "2")]
+    pub(super) cluster_id: u32,
+    #[prost(string, required, tag = "3")]
+    pub(super) namespace: String,
+    #[prost(string, required, tag = "4")]
+    pub(super) name: String,
+    #[prost(btree_map = "string, string", tag = "5")]
+    pub(super) labels: BTreeMap<String, String>,
+    #[prost(btree_map = "string, string", tag = "6")]
+    pub(super) annotations: BTreeMap<String, String>,
+    #[prost(string, required, tag = "7")]
+    pub(super) address_type: String,
+    #[prost(message, repeated, tag = "8")]
+    pub(super) endpoints: Vec<Endpoint>,
+    #[prost(message, repeated, tag = "9")]
+    pub(super) ports: Vec<Port>,
 }
 
-fn broken(what: &'static str) -> Fault {
-    Fault::new(Broken::Protobuf(what))
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Endpoint {
+    #[prost(string, repeated, tag = "1")]
+    pub(super) addresses: Vec<String>,
+    #[prost(message, required, tag = "2")]
+    pub(super) conditions: Conditions,
+    #[prost(string, optional, tag = "3")]
+    pub(super) hostname: Option<String>,
+    #[prost(string, optional, tag = "6")]
+    pub(super) node_name: Option<String>,
+    #[prost(string, optional, tag = "7")]
+    pub(super) zone: Option<String>,
+    #[prost(message, optional, tag = "8")]
+    pub(super) hints: Option<Hints>,
 }
 
-// === impl Message ===
-
-impl<'a> Message<'a> {
-    fn varint(&mut self) -> Read<u64> {
-        let mut number = 0u64;
-        for shift in (0..64).step_by(7) {
-            let (&byte, rest) = self.0.split_first().ok_or_else(|| broken("number without end"))?;
-            self.0 = rest;
-            number |= u64::from(byte & 0x7f) << shift;
-            if byte < 0x80 {
-                return Ok(number);
-            }
-        }
-        Err(broken("number of more than ten bytes"))
-    }
-
-    fn take(&mut self, len: u64) -> Read<&'a [u8]> {
-        let len = usize::try_from(len).map_err(|_| broken("field longer than memory"))?;
-        let (bytes, rest) = self.0.split_at_checked(len).ok_or_else(|| broken("field longer than its message"))?;
-        self.0 = rest;
-        Ok(bytes)
-    }
-
-    fn field(&mut self) -> Read<(u64, Field<'a>)> {
-        let tag = self.varint()?;
-        let content = match tag & 7 {
-            0 => Field::Number(self.varint()?),
-            1 => self.take(8).map(|_| Field::Fixed)?,
-            2 => {
-                let len = self.varint()?;
-                Field::Bytes(self.take(len)?)
-            }
-            5 => self.take(4).map(|_| Field::Fixed)?,
-            _ => return Err(broken("unknown wire type")),
-        };
-        Ok((tag >> 3, content))
-    }
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Conditions {
+    #[prost(bool, optional, tag = "1")]
+    pub(super) ready: Option<bool>,
+    #[prost(bool, optional, tag = "2")]
+    pub(super) serving: Option<bool>,
+    #[prost(bool, optional, tag = "3")]
+    pub(super) terminating: Option<bool>,
 }
 
-impl<'a> Iterator for Message<'a> {
-    type Item = Read<(u64, Field<'a>)>;
-
-    fn next(&mut self) -> Option<Self::Item> {
-        if self.0.is_empty() {
-            return None;
-        }
-        let field = self.field();
-        if field.is_err() {
-            self.0 = &[];
-        }
-        Some(field)
-    }
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Hints {
+    #[prost(message, repeated, tag = "1")]
+    pub(super) for_zones: Vec<ForZone>,
 }
 
-// === impl Field ===
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct ForZone {
+    #[prost(string, required, tag = "1")]
+    pub(super) name: String,
+}
 
-impl<'a> Field<'a> {
-    pub(super) fn text(self) -> Read<&'a str> {
-        match self {
-            Self::Bytes(bytes) => std::str::from_utf8(bytes).map_err(|_| Fault::new(Broken::Utf8)),
-            _ => Err(broken("expected text")),
-        }
-    }
-
-    pub(super) fn number(self) -> Read<u64> {
-        match self {
-            Self::Number(number) => Ok(number),
-            _ => Err(broken("expected a number")),
-        }
-    }
-
-    pub(super) fn message(self) -> Read<Message<'a>> {
-        match self {
-            Self::Bytes(bytes) => Ok(Message(bytes)),
-            _ => Err(broken("expected a message")),
-        }
-    }
+#[derive(Clone, PartialEq, Message)]
+pub(super) struct Port {
+    #[prost(string, optional, tag = "1")]
+    pub(super) name: Option<String>,
+    #[prost(string, optional, tag = "2")]
+    pub(super) protocol: Option<String>,
+    #[prost(int32, optional, tag = "3")]
+    pub(super) port: Option<i32>,
+    #[prost(string, optional, tag = "4")]
+    pub(super) app_protocol: Option<String>,
 }
