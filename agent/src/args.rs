@@ -38,6 +38,9 @@ pub struct Args {
     /// Directory of client files, one a remote cluster, named like it
     #[arg(long)]
     pub clustermesh_config: Option<PathBuf>,
+    /// How remote clusters' backends are read: prefer-legacy (as services), prefer-endpointslice, only-endpointslice
+    #[arg(long, default_value = "prefer-legacy")]
+    pub clustermesh_service_v2: clustermesh::ServiceMode,
     /// Directory of Kubernetes manifests, followed live
     #[arg(long)]
     pub k8s_manifests: Option<PathBuf>,

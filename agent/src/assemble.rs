@@ -20,8 +20,8 @@ use crate::database::Tables;
 use crate::history::History;
 use crate::metrics::StatusMetrics;
 use crate::{
-    Args, alarms, exports, logic, monitor, node, own_node, preflight, ranges, readiness, restore, snapshots, status,
-    store,
+    Args, alarms, exports, logic, monitor, node, node_events, own_node, preflight, ranges, readiness, restore,
+    snapshots, status, store,
 };
 
 /// Starts every part; they run until `tasks` stops.
@@ -70,6 +70,7 @@ pub(crate) async fn assemble(tasks: &Tasks, args: &Args) -> Result<preflight::He
         alarms: tables.alarms.write.clone(),
     };
     tasks.spawn("own-node", own_node::run(own_node));
+    tasks.spawn("node-events", node_events::count(tables.nodes.read.clone(), registry.clone()));
     let store = store::start(tasks, args, layout, &own, &tables, &registry).await?;
     if ranges::are_handed_out(args) {
         let follow = ranges::Inputs {

@@ -5,7 +5,7 @@ use statedb::{Database, Reader, Row, Writer};
 use tables::{
     Alarm, BackendSet, CidrIdentity, Endpoint, Export, Frontend, Identity, IdentityGrant, IdentityRequest, IpClaim,
     IpcacheRow, Namespace, NodeObject, NodeRow, Pod, PolicyMapRow, PolicyProgress, PolicyRule, Realized, Rejected,
-    RemoteCluster, RemoteService, ServiceRow,
+    RemoteCluster, RemoteService, RemoteSlice, ServiceRow,
 };
 
 /// A table's two ends.
@@ -22,6 +22,7 @@ pub(crate) struct Tables {
     pub(crate) identities: Table<Identity>,
     pub(crate) ips: Table<IpClaim>,
     pub(crate) global_services: Table<RemoteService>,
+    pub(crate) remote_slices: Table<RemoteSlice>,
     pub(crate) remote_clusters: Table<RemoteCluster>,
     pub(crate) rejected: Table<Rejected>,
     pub(crate) alarms: Table<Alarm>,
@@ -55,6 +56,7 @@ impl Tables {
             identities: make(database),
             ips: make(database),
             global_services: make(database),
+            remote_slices: make(database),
             remote_clusters: make(database),
             rejected: make(database),
             alarms: make(database),

@@ -21,6 +21,7 @@ mod logic;
 mod metrics;
 mod monitor;
 mod node;
+mod node_events;
 mod own_node;
 mod preflight;
 mod ranges;

@@ -44,6 +44,7 @@ pub(crate) fn start(tasks: &Tasks, args: &Args, own: &Node, tables: &Tables) {
         services: tables.services.read.clone(),
         backends: tables.backends.read.clone(),
         remote: tables.global_services.read.clone(),
+        remote_slices: tables.remote_slices.read.clone(),
         frontends: tables.frontends.write.clone(),
     };
     tasks.spawn("frontends", loadbalancer::run_frontends(frontends));

@@ -222,6 +222,9 @@ impl StatusMetrics {
             remote("nodes", "Its nodes", &|one| one.num_nodes as f64),
             remote("endpoints", "Its addresses", &|one| one.num_endpoints as f64),
             remote("services", "The services that it shares", &|one| one.num_shared_services as f64),
+            remote("endpoint_slices", "Endpoint slices of the services that it shares", &|one| {
+                one.num_endpoint_slices as f64
+            }),
             remote("identities", "Its identities", &|one| one.num_identities as f64),
             remote("rejected_keys", "Its keys that broke a rule", &|one| one.num_rejected as f64),
             gauge(
@@ -242,6 +245,7 @@ impl StatusMetrics {
             initial("ip/v1", &tables.ips.read, health),
             initial("identities/v1", &tables.identities.read, health),
             initial("services/v1", &tables.global_services.read, health),
+            initial("endpointslices/v1", &tables.remote_slices.read, health),
         ];
         let beats = health.store.freshness.heartbeats(runtime::now()).into_iter();
         let beats = beats.map(|(cluster, age)| (vec![cluster.to_string()], age.as_secs_f64()));

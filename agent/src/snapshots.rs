@@ -13,6 +13,7 @@ pub(crate) fn restore(folder: &Path, tables: &Tables) {
     report(reflector::restore(folder, &tables.identities.write));
     report(reflector::restore(folder, &tables.ips.write));
     report(reflector::restore(folder, &tables.global_services.write));
+    report(reflector::restore(folder, &tables.remote_slices.write));
 }
 
 /// Saves from now on.
@@ -24,6 +25,7 @@ pub(crate) fn save(tasks: &Tasks, folder: &Path, tables: &Tables) {
     one(tasks, folder, &tables.identities);
     one(tasks, folder, &tables.ips);
     one(tasks, folder, &tables.global_services);
+    one(tasks, folder, &tables.remote_slices);
 }
 
 /// A damaged snapshot is a start with less: the store has it all.

@@ -44,6 +44,9 @@ pub struct RemoteCluster {
     /// Shared services.
     #[serde(skip_serializing_if = "is_zero")]
     pub num_shared_services: usize,
+    /// Endpoint slices.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub num_endpoint_slices: usize,
     /// Failures of the connection.
     #[serde(skip_serializing_if = "is_zero")]
     pub num_failures: usize,
@@ -62,7 +65,7 @@ pub struct RemoteCluster {
 }
 
 /// What a remote cluster says of itself.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", default)]
 pub struct RemoteConfig {
     /// Always: a cluster without configuration is not used.
@@ -78,6 +81,9 @@ pub struct RemoteConfig {
     /// Whether it exports services of the MCS API.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub service_exports_enabled: Option<bool>,
+    /// In which form it exports backends; absent: as services alone.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub endpoint_slices_export_mode: String,
 }
 
 /// What was listed completely.
@@ -92,6 +98,9 @@ pub struct RemoteSynced {
     pub identities: bool,
     /// Services.
     pub services: bool,
+    /// Endpoint slices; absent while they are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub endpoint_slices: Option<bool>,
 }
 
 fn is_false(value: &bool) -> bool {

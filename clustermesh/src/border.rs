@@ -4,20 +4,21 @@
 //! Our own cluster comes first whatever the order in which things become known; between two remote clusters the first
 //! claim holds. A cluster whose nodes declare no CIDR (its addresses come from elsewhere) is only kept off what is others'.
 
+mod backends;
 mod view;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::{ClusterName, GlobalService, IpEntry, Node, NumericIdentity, Prefix, ServiceName};
+use model::{ClusterName, EndpointSlice, GlobalService, IpEntry, Node, NumericIdentity, Prefix};
 use parking_lot::Mutex;
 use reflector::{Border, BorderVersion};
 use statedb::Reader;
-use tables::{Frontend, NodeRow, RemoteService};
+use tables::{Frontend, NodeRow, RemoteService, RemoteSlice};
 use tokio::sync::watch;
 
+use backends::{Backends, Share};
 use view::View;
 
 /// Backends of one service in one cluster: Kubernetes holds 100 in a slice and is tested to 5,000 nodes.
@@ -49,14 +50,8 @@ pub(crate) struct RemoteBorder {
     cluster: ClusterName,
     frontier: Arc<Frontier>,
     services: Reader<RemoteService>,
+    slices: Reader<RemoteSlice>,
     backends: Mutex<Backends>,
-}
-
-/// Backends by service, to bound their sum.
-#[derive(Default)]
-struct Backends {
-    counts: BTreeMap<ServiceName, usize>,
-    total: usize,
 }
 
 // === impl Frontier ===
@@ -112,8 +107,13 @@ impl Frontier {
 // === impl RemoteBorder ===
 
 impl RemoteBorder {
-    pub(crate) fn new(cluster: ClusterName, frontier: Arc<Frontier>, services: Reader<RemoteService>) -> Arc<Self> {
-        Arc::new(Self { cluster, frontier, services, backends: Mutex::default() })
+    pub(crate) fn new(
+        cluster: ClusterName,
+        frontier: Arc<Frontier>,
+        services: Reader<RemoteService>,
+        slices: Reader<RemoteSlice>,
+    ) -> Arc<Self> {
+        Arc::new(Self { cluster, frontier, services, slices, backends: Mutex::default() })
     }
 
     /// Whether a backend's address can be the cluster's.
@@ -125,6 +125,27 @@ impl RemoteBorder {
             return Err(format!("{ip} is outside the CIDRs of {}'s nodes", self.cluster));
         }
         Ok(())
+    }
+
+    /// Counts backends, unless there would be too many.
+    fn count(&self, share: Share, count: usize) -> Result<(), String> {
+        let mut backends = self.backends.lock();
+        if backends.take(&share, count, MAX_CLUSTER_BACKENDS) {
+            return Ok(());
+        }
+        // What has gone meanwhile counts no longer.
+        let (services, slices) = (self.services.snapshot(), self.slices.snapshot());
+        backends.forget(|share| match share {
+            Share::Service(name) => services.get(&(name.clone(), self.cluster.clone())).is_none(),
+            Share::Slice(name) => slices.get(&(name.clone(), self.cluster.clone())).is_none(),
+        });
+        if backends.take(&share, count, MAX_CLUSTER_BACKENDS) {
+            return Ok(());
+        }
+        let (others, cluster) = (backends.total(), &self.cluster);
+        Err(format!(
+            "backends: {count} and the {others} of other services of {cluster} are more than {MAX_CLUSTER_BACKENDS}"
+        ))
     }
 }
 
@@ -174,41 +195,24 @@ impl Border for RemoteBorder {
     }
 
     fn service(&self, mut service: GlobalService) -> Result<(GlobalService, Option<String>), String> {
-        let count = service.backends.len();
-        if count > MAX_SERVICE_BACKENDS {
-            return Err(format!("backends: {count} are more than {MAX_SERVICE_BACKENDS} for one service"));
-        }
+        check_count(service.backends.len(), "service")?;
+        let mut left_out = LeftOut::default();
         let view = self.frontier.view();
-        let mut left_out: Vec<String> = Vec::new();
-        service.backends.retain(|ip, _| match self.is_theirs(&view, *ip) {
-            Ok(()) => true,
-            Err(why) => {
-                left_out.push(why);
-                false
-            }
-        });
-        let count = service.backends.len();
-        let mut backends = self.backends.lock();
-        if !backends.take(&service.name, count, MAX_CLUSTER_BACKENDS) {
-            // Services that have gone meanwhile count no longer.
-            let table = self.services.snapshot();
-            backends.forget(|name| table.get(&(name.clone(), self.cluster.clone())).is_none());
-            if !backends.take(&service.name, count, MAX_CLUSTER_BACKENDS) {
-                let others = backends.total;
-                return Err(format!(
-                    "backends: {count} and the {others} of other services of {} are more than {MAX_CLUSTER_BACKENDS}",
-                    self.cluster
-                ));
-            }
+        service.backends.retain(|ip, _| left_out.unless(self.is_theirs(&view, *ip)));
+        self.count(Share::Service(service.name.clone()), service.backends.len())?;
+        Ok((service, left_out.sentence()))
+    }
+
+    fn slice(&self, mut slice: EndpointSlice) -> Result<(EndpointSlice, Option<String>), String> {
+        let count = |slice: &EndpointSlice| slice.endpoints.iter().map(|endpoint| endpoint.addresses.len()).sum();
+        check_count(count(&slice), "slice")?;
+        let mut left_out = LeftOut::default();
+        let view = self.frontier.view();
+        for endpoint in &mut slice.endpoints {
+            endpoint.addresses.retain(|ip| left_out.unless(self.is_theirs(&view, *ip)));
         }
-        if left_out.is_empty() {
-            return Ok((service, None));
-        }
-        let total = left_out.len();
-        left_out.truncate(NAMED);
-        let more = if total > NAMED { format!("; and {} more", total - NAMED) } else { String::new() };
-        let why = format!("backends: {total} left out: {}{more}", left_out.join("; "));
-        Ok((service, Some(why)))
+        self.count(Share::Slice(slice.name.clone()), count(&slice))?;
+        Ok((slice, left_out.sentence()))
     }
 
     fn versions(&self) -> watch::Receiver<BorderVersion> {
@@ -216,24 +220,37 @@ impl Border for RemoteBorder {
     }
 }
 
-// === impl Backends ===
+fn check_count(count: usize, what: &str) -> Result<(), String> {
+    if count > MAX_SERVICE_BACKENDS {
+        return Err(format!("backends: {count} are more than {MAX_SERVICE_BACKENDS} for one {what}"));
+    }
+    Ok(())
+}
 
-impl Backends {
-    /// Sets the count of a service, unless the sum would be too large.
-    fn take(&mut self, name: &ServiceName, count: usize, limit: usize) -> bool {
-        let had = self.counts.get(name).copied().unwrap_or_default();
-        let total = self.total - had + count;
-        if total > limit {
-            return false;
+/// What of a list is not used, and why.
+#[derive(Default)]
+struct LeftOut {
+    total: usize,
+    named: Vec<String>,
+}
+
+// === impl LeftOut ===
+
+impl LeftOut {
+    /// Whether it is used.
+    fn unless(&mut self, judged: Result<(), String>) -> bool {
+        let Err(why) = judged else { return true };
+        self.total += 1;
+        if self.named.len() < NAMED {
+            self.named.push(why);
         }
-        self.total = total;
-        self.counts.insert(name.clone(), count);
-        true
+        false
     }
 
-    fn forget(&mut self, gone: impl Fn(&ServiceName) -> bool) {
-        self.counts.retain(|name, _| !gone(name));
-        self.total = self.counts.values().sum();
+    fn sentence(self) -> Option<String> {
+        let Self { total, named } = self;
+        let more = if total > named.len() { format!("; and {} more", total - named.len()) } else { String::new() };
+        (total > 0).then(|| format!("backends: {total} left out: {}{more}", named.join("; ")))
     }
 }
 
@@ -281,7 +298,7 @@ mod tests {
             writer.upsert(row);
         }
         let frontier = Frontier::new("east".parse().unwrap(), nodes, None);
-        (writer, RemoteBorder::new("evil".parse().unwrap(), frontier, statedb::table().1))
+        (writer, RemoteBorder::new("evil".parse().unwrap(), frontier, statedb::table().1, statedb::table().1))
     }
 
     fn outcome(result: Result<(), String>) -> String {
@@ -342,6 +359,26 @@ mod tests {
     }
 
     #[test]
+    fn a_slice_loses_what_is_not_its_clusters() {
+        let (_writer, border) = bench();
+        let addresses = ["10.3.1.7", "10.1.1.7"].map(|ip| ip.parse().unwrap()).into();
+        let slice = EndpointSlice {
+            cluster: "evil".parse().unwrap(),
+            cluster_id: ClusterId::try_new(3).unwrap(),
+            name: "a/mixed".parse().unwrap(),
+            labels: [].into(),
+            annotations: [].into(),
+            ipv4: true,
+            endpoints: vec![model::SliceEndpoint { addresses, ..Default::default() }],
+            ports: Vec::new(),
+        };
+        let (kept, left_out) = border.slice(slice).unwrap();
+        assert_eq!(kept.endpoints[0].addresses, ["10.3.1.7".parse::<IpAddr>().unwrap()]);
+        assert!(left_out.unwrap().starts_with("backends: 1 left out: 10.1.1.7 belongs to"));
+        assert_eq!(border.backends.lock().total(), 1);
+    }
+
+    #[test]
     fn backends_are_the_clusters_own_and_bounded() {
         let (_writer, border) = bench();
         let service = |name: &str, ips: Vec<String>| {
@@ -362,6 +399,6 @@ mod tests {
         }
         // Those are 16,384 and one; the table has none of them, so that they count no longer.
         border.service(service("a/last", many(4096))).unwrap();
-        assert_eq!(border.backends.lock().total, 4096);
+        assert_eq!(border.backends.lock().total(), 4096);
     }
 }

@@ -17,10 +17,11 @@ use model::{ClusterId, ClusterName};
 use wire::cluster_config::ClusterConfig;
 use wire::key::Resource;
 
-use crate::Ids;
+use crate::{Ids, ServiceMode};
 
-/// What is imported of a remote cluster.
-pub const RESOURCES: [Resource; 4] = [Resource::Nodes, Resource::Ip, Resource::Identities, Resource::Services];
+/// What can be imported of a remote cluster; of the last two one at most.
+pub const RESOURCES: [Resource; 5] =
+    [Resource::Nodes, Resource::Ip, Resource::Identities, Resource::Services, Resource::EndpointSlices];
 
 /// Between two attempts to read the configuration; doubles up to the second.
 const CONFIG_RETRY: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(30));
@@ -35,9 +36,12 @@ const RECONNECT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_
 #[derive(Debug)]
 pub struct Core {
     name: ClusterName,
+    mode: ServiceMode,
     phase: Phase,
     /// The configuration under which the imports run.
     started: Option<(ClusterId, bool)>,
+    /// The form in which its backends are read; the inner `None`: in none.
+    backends: Option<Option<Resource>>,
     config: Option<ClusterConfig>,
     open: BTreeSet<Resource>,
     watchdog: HeartbeatWatchdog,
@@ -85,6 +89,8 @@ pub enum Effect {
         /// Whether the data is a mirror.
         cached: bool,
     },
+    /// Read its backends in this form from now on; rows of another one go when this one's are there.
+    Backends(Option<Resource>),
     /// Stop the imports and remove their rows.
     Drain,
     /// Follow the canaries; tell `handle_canary`.
@@ -101,11 +107,13 @@ pub enum Effect {
 
 impl Core {
     /// Connects at once.
-    pub fn new(now: Instant, name: ClusterName) -> Self {
+    pub fn new(now: Instant, name: ClusterName, mode: ServiceMode) -> Self {
         Self {
             name,
+            mode,
             phase: Phase::Waiting { until: now, why: String::new() },
             started: None,
+            backends: None,
             config: None,
             open: BTreeSet::new(),
             watchdog: HeartbeatWatchdog::new(now),
@@ -138,6 +146,18 @@ impl Core {
     /// What the cluster last said of itself.
     pub fn config(&self) -> Option<&ClusterConfig> {
         self.config.as_ref()
+    }
+
+    /// The form in which its backends are read; `None` until its configuration is known.
+    pub fn backends(&self) -> Option<Option<Resource>> {
+        self.backends
+    }
+
+    fn reads(&self, resource: Resource) -> bool {
+        match resource {
+            Resource::Services | Resource::EndpointSlices => self.backends == Some(Some(resource)),
+            other => RESOURCES.contains(&other),
+        }
     }
 
     /// Whether the import of this resource is let through.
@@ -207,9 +227,15 @@ impl Core {
             if self.started.is_some() {
                 // Other numbers, or other keys: nothing of what we hold can be compared with what comes.
                 self.effects.push_back(Effect::Drain);
+                self.backends = None;
             }
             self.started = Some(wanted);
             self.effects.push_back(Effect::Start { id: wanted.0, cached: wanted.1 });
+        }
+        let form = self.mode.reads(config.endpoint_slices);
+        if self.backends != Some(form) {
+            self.backends = Some(form);
+            self.effects.push_back(Effect::Backends(form));
         }
         self.phase = Phase::Running;
         self.reconnect.reset();
@@ -217,15 +243,16 @@ impl Core {
         if config.synced_canaries {
             self.effects.push_back(Effect::WatchCanaries);
         } else {
-            self.open.extend(RESOURCES);
-            self.effects.extend(RESOURCES.map(Effect::Open));
+            let read: Vec<Resource> = RESOURCES.into_iter().filter(|resource| self.reads(*resource)).collect();
+            self.open.extend(read.iter().copied());
+            self.effects.extend(read.into_iter().map(Effect::Open));
         }
         self.config = Some(config);
     }
 
     /// A canary was put.
     pub fn handle_canary(&mut self, resource: Resource) {
-        if self.phase == Phase::Running && RESOURCES.contains(&resource) && self.open.insert(resource) {
+        if self.phase == Phase::Running && self.reads(resource) && self.open.insert(resource) {
             self.effects.push_back(Effect::Open(resource));
         }
     }

@@ -14,12 +14,13 @@ use parking_lot::Mutex;
 use reflector::{Freshness, Metrics};
 use runtime::Tasks;
 use statedb::{Reader, Row, Writer};
-use tables::{Alarm, Frontend, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService};
+use tables::{Alarm, Frontend, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService, RemoteSlice};
 use tokio::sync::{mpsc, oneshot, watch};
+use wire::key::Resource;
 
 use crate::border::Frontier;
 use crate::remote::{Command, Remote};
-use crate::{Directory, Ids, Own, RemoteFile};
+use crate::{Directory, Ids, Own, RemoteFile, ServiceMode};
 
 /// How long a burst of file events is let settle.
 const SETTLE: Duration = Duration::from_millis(50);
@@ -44,6 +45,8 @@ pub struct Options {
     pub freshness: Freshness,
     /// Counters.
     pub metrics: Metrics,
+    /// Whether backends are read as services or as endpoint slices.
+    pub service_mode: ServiceMode,
 }
 
 /// The tables that remote clusters write.
@@ -57,6 +60,8 @@ pub struct Tables {
     pub identities: Writer<Identity>,
     /// Shared services.
     pub global_services: Writer<RemoteService>,
+    /// Endpoint slices, of clusters that are read by them.
+    pub remote_slices: Writer<RemoteSlice>,
     /// Addresses of our own services, which no other cluster has; `None` where nobody forwards.
     pub frontends: Option<Reader<Frontend>>,
     /// How each connection stands.
@@ -107,11 +112,13 @@ pub fn run(
     let ips = tables.ips.announce(source);
     let identities = tables.identities.announce(source);
     let services = tables.global_services.announce(source);
+    let slices = tables.remote_slices.announce(source);
     let mut announced = Some(move || {
         nodes.done();
         ips.done();
         identities.done();
         services.done();
+        slices.done();
     });
     async move {
         let ids = Mutex::new(Ids::new(options.own.clone()));
@@ -229,12 +236,21 @@ impl Tables {
     pub(crate) fn drain(&self, cluster: &ClusterName) {
         // Addresses first: packets must not meet an identity that nobody can explain.
         delete_of(&self.ips, cluster);
-        delete_of(&self.global_services, cluster);
+        self.drain_backends(Resource::Services, cluster);
+        self.drain_backends(Resource::EndpointSlices, cluster);
         delete_of(&self.nodes, cluster);
         delete_of(&self.identities, cluster);
         delete_of(&self.rejected, cluster);
         let prefix = format!("kvstore/{cluster}/");
         self.alarms.write(|txn| txn.retain(|alarm| !alarm.name.starts_with(&prefix)));
+    }
+
+    /// Removes a remote cluster's backends in one form.
+    pub(crate) fn drain_backends(&self, form: Resource, cluster: &ClusterName) {
+        match form {
+            Resource::EndpointSlices => delete_of(&self.remote_slices, cluster),
+            _ => delete_of(&self.global_services, cluster),
+        }
     }
 
     /// Removes restored rows of clusters that are no longer configured.
@@ -243,6 +259,7 @@ impl Tables {
         let restored = |source: Source| source == Source::Restored;
         self.ips.write(|txn| txn.retain(|row| !(restored(row.origin.source) && stranger(&row.origin.cluster))));
         self.global_services.write(|txn| txn.retain(|row| !stranger(&row.service.cluster)));
+        self.remote_slices.write(|txn| txn.retain(|row| !stranger(&row.slice.cluster)));
         self.nodes.write(|txn| txn.retain(|row| !(restored(row.node.source) && stranger(&row.node.cluster))));
         self.identities.write(|txn| txn.retain(|row| !(restored(row.origin.source) && stranger(&row.origin.cluster))));
     }

@@ -15,7 +15,9 @@
 //! A remote cluster is untrusted: it may speak only of its own name, id and identity range, claim no address that is ours
 //! or a third cluster's (`border`), and stay within quotas.
 //!
-//! Deliberately absent: service exports and endpoint slices, and any write to a remote store.
+//! A cluster's backends are read as services or as endpoint slices, whichever it exports and is preferred.
+//!
+//! Deliberately absent: service exports, and any write to a remote store.
 
 mod border;
 mod core;
@@ -24,6 +26,7 @@ mod driver;
 mod gate;
 mod ids;
 mod remote;
+mod service_mode;
 
 pub use self::core::{Core, Effect, Phase, RESOURCES};
 pub use border::{MAX_CLUSTER_BACKENDS, MAX_SERVICE_BACKENDS};
@@ -31,3 +34,4 @@ pub use directory::{Directory, RemoteFile};
 pub use driver::{Connect, Options, Tables, etcd_connector, run};
 pub use gate::Gate;
 pub use ids::{Ids, Own, Refused};
+pub use service_mode::ServiceMode;

@@ -9,7 +9,7 @@ use kvstore::{Backend, Client, Event, Follower, Range, follow};
 use model::{ClusterId, ClusterName, Source};
 use reflector::{Import, StoreHealth};
 use statedb::{Initializer, Reader, Row, Writer};
-use tables::{Identity, IpClaim, NodeRow, RemoteCluster, RemoteConfig, RemoteService, Synced};
+use tables::{Identity, IpClaim, NodeRow, RemoteCluster, RemoteConfig, RemoteService, RemoteSlice, Synced};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::Duration;
 use wire::cluster_config::{self, ClusterConfig};
@@ -27,6 +27,9 @@ const MAX_IPS: usize = 1_000_000;
 
 /// Services that a remote cluster may share.
 const MAX_SERVICES: usize = 50_000;
+
+/// Slices of them: one for each family, and some have more than a hundred endpoints.
+const MAX_SLICES: usize = 2 * MAX_SERVICES;
 
 /// How often the status is looked at when nothing happens.
 const STATUS: Duration = Duration::from_secs(1);
@@ -49,7 +52,13 @@ pub(crate) struct Remote {
     control: Gate,
     gates: [(Resource, Gate); RESOURCES.len()],
     client: Option<Arc<Client>>,
+    /// The id that its data must have, and whether it is a mirror.
+    reads: Option<(ClusterId, bool)>,
     imports: Option<Task<()>>,
+    /// The import of its backends, in the one form or the other.
+    backends: Option<(Resource, Task<()>)>,
+    /// The form in which they were read before: its rows stay until the new one's are there.
+    leaving: Option<Resource>,
     request: Option<Task<Answer>>,
     canaries: Option<(Follower, Task<()>)>,
     border: Arc<RemoteBorder>,
@@ -71,6 +80,7 @@ struct Sources {
     ips: Initializer<IpClaim>,
     identities: Initializer<Identity>,
     services: Initializer<RemoteService>,
+    slices: Initializer<RemoteSlice>,
 }
 
 // === impl Remote ===
@@ -84,7 +94,8 @@ impl Remote {
             nodes: tables.nodes.announce(source.clone()),
             ips: tables.ips.announce(source.clone()),
             identities: tables.identities.announce(source.clone()),
-            services: tables.global_services.announce(source),
+            services: tables.global_services.announce(source.clone()),
+            slices: tables.remote_slices.announce(source),
         };
         Self {
             health: shared.options.freshness.store(&name, shared.options.lease_ttl),
@@ -92,10 +103,18 @@ impl Remote {
             control: Gate::new(broken.clone()),
             gates: RESOURCES.map(|resource| (resource, Gate::new(broken.clone()))),
             client: None,
+            reads: None,
             imports: None,
+            backends: None,
+            leaving: None,
             request: None,
             canaries: None,
-            border: RemoteBorder::new(name.clone(), Arc::clone(&shared.frontier), tables.global_services.reader()),
+            border: RemoteBorder::new(
+                name.clone(),
+                Arc::clone(&shared.frontier),
+                tables.global_services.reader(),
+                tables.remote_slices.reader(),
+            ),
             after_nodes: Vec::new(),
             failures: 0,
             last_failure: None,
@@ -107,7 +126,7 @@ impl Remote {
 
     /// Runs until it is told to remove the cluster.
     pub(crate) async fn run(mut self, mut commands: mpsc::Receiver<Command>, mut broken: watch::Receiver<u64>) {
-        let mut core = Core::new(runtime::now(), self.name.clone());
+        let mut core = Core::new(runtime::now(), self.name.clone(), self.shared.options.service_mode);
         let (mut heartbeats, mut heartbeat_driver) =
             boxed(follow(Arc::new(self.control.clone()), wire::heartbeat::KEY));
         loop {
@@ -115,6 +134,7 @@ impl Remote {
             while let Some(effect) = core.poll_effect() {
                 self.apply(effect);
             }
+            self.leave_other_form();
             self.publish(&core);
             let timeout = core.poll_timeout();
             tokio::select! {
@@ -153,6 +173,7 @@ impl Remote {
                     }
                 }
                 () = pending(&mut self.imports) => self.imports = None,
+                () = running(&mut self.backends) => self.backends = None,
                 () = &mut heartbeat_driver => return,
                 () = runtime::sleep_until(timeout) => {}
                 () = tokio::time::sleep(STATUS) => {}
@@ -201,16 +222,19 @@ impl Remote {
                 self.request = Some(Box::pin(async move { Answer::Config(read_config(client, key).await) }));
             }
             Effect::Start { id, cached } => self.start(id, cached),
+            Effect::Backends(form) => self.read_backends(form),
             Effect::Drain => {
                 tracing::warn!(cluster = %self.name, "its id or its place has changed: everything of it is removed");
-                self.imports = None;
+                (self.imports, self.backends, self.leaving) = (None, None, None);
                 self.shared.tables.drain(&self.name);
             }
             Effect::WatchCanaries => {
                 let prefix = wire::synced::prefix(&self.name);
                 self.canaries = Some(boxed(follow(Arc::new(self.control.clone()), prefix)));
             }
-            Effect::Open(resource @ (Resource::Ip | Resource::Services)) => self.after_nodes.push(resource),
+            Effect::Open(resource @ (Resource::Ip | Resource::Services | Resource::EndpointSlices)) => {
+                self.after_nodes.push(resource)
+            }
             Effect::Open(resource) => self.open(resource),
             Effect::Close => {
                 self.control.close();
@@ -232,10 +256,9 @@ impl Remote {
         }
     }
 
-    fn start(&mut self, id: ClusterId, cached: bool) {
+    fn import(&self, resource: Resource, cached: bool, quota: usize) -> Import {
         let Shared { tables, options, .. } = &*self.shared;
-        let layout = options.own.layout;
-        let import = |resource: Resource, quota: usize| Import {
+        Import {
             store: Arc::new(self.gate(resource).clone()),
             cluster: self.name.clone(),
             source: Source::ClusterMesh,
@@ -247,21 +270,76 @@ impl Remote {
             border: Some(self.border.clone()),
             exporter: None,
             quota,
-        };
+        }
+    }
+
+    fn start(&mut self, id: ClusterId, cached: bool) {
+        self.reads = Some((id, cached));
+        let Shared { tables, options, .. } = &*self.shared;
+        let layout = options.own.layout;
+        let import = |resource, quota| self.import(resource, cached, quota);
         let range = layout.allocation_range(id);
         let identities = (range.end() - range.start()) as usize + 1;
         let nodes = import(Resource::Nodes, MAX_NODES).nodes(id, None, tables.nodes.clone());
         let ips = import(Resource::Ip, MAX_IPS).ips(id, layout, tables.ips.clone());
         let identities = import(Resource::Identities, identities).identities(id, layout, tables.identities.clone());
-        let services = import(Resource::Services, MAX_SERVICES).services(id, tables.global_services.clone());
         self.imports = Some(Box::pin(async move {
             tokio::select! {
                 () = nodes => {}
                 () = ips => {}
                 () = identities => {}
-                () = services => {}
             }
         }));
+    }
+
+    /// Reads backends in this form from now on.
+    fn read_backends(&mut self, form: Option<Resource>) {
+        let Some((id, cached)) = self.reads else { return };
+        let tables = &self.shared.tables;
+        // What is not read is as good as read.
+        let source = format!("clustermesh/{}", self.name);
+        tables.global_services.announce(source.clone()).done();
+        tables.remote_slices.announce(source).done();
+        self.leaving = match form {
+            Some(Resource::EndpointSlices) => Some(Resource::Services),
+            Some(_) => Some(Resource::EndpointSlices),
+            None => {
+                tracing::warn!(cluster = %self.name, "it exports no endpoint slices, and nothing else is wanted: no backends");
+                tables.drain_backends(Resource::Services, &self.name);
+                tables.drain_backends(Resource::EndpointSlices, &self.name);
+                None
+            }
+        };
+        self.backends = form.map(|form| {
+            let import: Task<()> = match form {
+                Resource::EndpointSlices => {
+                    Box::pin(self.import(form, cached, MAX_SLICES).slices(id, tables.remote_slices.clone()))
+                }
+                _ => Box::pin(self.import(form, cached, MAX_SERVICES).services(id, tables.global_services.clone())),
+            };
+            (form, import)
+        });
+    }
+
+    /// Removes backends of the form that is no longer read, once those of the other one are there.
+    fn leave_other_form(&mut self) {
+        let Some((form, _)) = &self.backends else { return };
+        if self.leaving.is_some() && self.gate(*form).is_open() && self.has_listed(*form) {
+            if let Some(left) = self.leaving.take() {
+                self.shared.tables.drain_backends(left, &self.name);
+            }
+        }
+    }
+
+    fn has_listed(&self, resource: Resource) -> bool {
+        let (tables, source) = (&self.shared.tables, format!("clustermesh/{}", self.name));
+        match resource {
+            Resource::Nodes => is_done(&tables.nodes, &source),
+            Resource::Ip => is_done(&tables.ips, &source),
+            Resource::Identities => is_done(&tables.identities, &source),
+            Resource::EndpointSlices => is_done(&tables.remote_slices, &source),
+            _ => is_done(&tables.global_services, &source),
+        }
     }
 
     fn gate(&self, resource: Resource) -> &Gate {
@@ -271,7 +349,7 @@ impl Remote {
 
     fn remove(mut self) {
         tracing::info!(cluster = %self.name, "configuration removed: everything of it is removed");
-        self.imports = None;
+        (self.imports, self.backends) = (None, None);
         let tables = &self.shared.tables;
         tables.drain(&self.name);
         tables.remote_clusters.delete(&self.name);
@@ -281,24 +359,29 @@ impl Remote {
         self.sources.ips.done();
         self.sources.identities.done();
         self.sources.services.done();
+        self.sources.slices.done();
     }
 
     fn publish(&self, core: &Core) {
         let tables = &self.shared.tables;
         let connection = self.client.as_ref().map(|client| client.connection_status());
         let connected = connection.as_ref().is_some_and(|status| status.connected);
-        let source = format!("clustermesh/{}", self.name);
+        let is_synced = |resource| core.is_open(resource) && self.has_listed(resource);
+        let form = core.backends();
         let synced = Synced {
-            nodes: core.is_open(Resource::Nodes) && is_done(&tables.nodes, &source),
-            endpoints: core.is_open(Resource::Ip) && is_done(&tables.ips, &source),
-            identities: core.is_open(Resource::Identities) && is_done(&tables.identities, &source),
-            services: core.is_open(Resource::Services) && is_done(&tables.global_services, &source),
+            nodes: is_synced(Resource::Nodes),
+            endpoints: is_synced(Resource::Ip),
+            identities: is_synced(Resource::Identities),
+            services: form.is_some_and(|form| form != Some(Resource::Services)) || is_synced(Resource::Services),
+            endpoint_slices: (form == Some(Some(Resource::EndpointSlices)))
+                .then(|| is_synced(Resource::EndpointSlices)),
         };
         let config = core.config().map(|config| RemoteConfig {
             id: config.id,
             cached: config.cached,
             synced_canaries: config.synced_canaries,
             service_exports: config.service_exports_enabled,
+            endpoint_slices: config.endpoint_slices.as_str(),
         });
         let mut row = RemoteCluster {
             name: self.name.clone(),
@@ -362,6 +445,13 @@ async fn next(canaries: &mut Option<(Follower, Task<()>)>) -> Vec<Event> {
             None => std::future::pending().await,
         },
         () = driver => std::future::pending().await,
+    }
+}
+
+async fn running(import: &mut Option<(Resource, Task<()>)>) {
+    match import {
+        Some((_, task)) => task.await,
+        None => std::future::pending().await,
     }
 }
 

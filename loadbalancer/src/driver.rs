@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use model::{ClusterName, L3n4Addr, ServiceName, Source};
 use statedb::{Change, Initializer, Reader, Row, Snapshot, Writer};
-use tables::{BackendSet, BackendSource, Frontend, Identity, IpClaim, RemoteService, ServiceRow};
+use tables::{BackendSet, BackendSource, Frontend, Identity, IpClaim, RemoteService, RemoteSlice, ServiceRow};
 
 use crate::{SelectorBackends, frontends};
 
@@ -34,6 +34,8 @@ pub struct FrontendInputs {
     pub backends: Reader<BackendSet>,
     /// What remote clusters share.
     pub remote: Reader<RemoteService>,
+    /// What those share that are read by endpoint slices.
+    pub remote_slices: Reader<RemoteSlice>,
     /// The outcome.
     pub frontends: Writer<Frontend>,
 }
@@ -129,6 +131,8 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
     let mut services = tables.services.changes();
     let mut backends = tables.backends.changes();
     let mut remote = tables.remote.changes();
+    let mut slices = tables.remote_slices.changes();
+    let mut of_slice = BTreeMap::new();
     let mut held: BTreeMap<ServiceName, BTreeSet<L3n4Addr>> = BTreeMap::new();
     loop {
         let mut look_at = BTreeSet::new();
@@ -138,13 +142,25 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
         look_at.extend(changed.iter().map(|change| change.row().service.clone()));
         let (changed, all_remote) = remote.drain_with_snapshot();
         look_at.extend(changed.iter().map(|change| change.row().service.name.clone()));
+        let (changed, all_slices) = slices.drain_with_snapshot();
+        for change in &changed {
+            // A slice may have moved to another service.
+            let now = matches!(change, Change::Upsert(_)).then(|| change.row().slice.service()).flatten();
+            look_at.extend(now.clone());
+            let key = change.row().key();
+            look_at.extend(match now {
+                Some(service) => of_slice.insert(key, service),
+                None => of_slice.remove(&key),
+            });
+        }
         tables.frontends.write(|txn| {
             for name in look_at {
                 let key = name.to_string();
                 let made = all_services.get(&name).map(|row| {
                     let local = all_backends.by("service", key.as_str()).map(|set| &**set);
                     let shared = all_remote.by("service", key.as_str()).map(|row| &**row);
-                    frontends(&row.service, local, shared)
+                    let sliced = all_slices.by("service", key.as_str()).map(|row| &**row);
+                    frontends(&row.service, local, shared, sliced)
                 });
                 let made = made.unwrap_or_default();
                 let now: BTreeSet<L3n4Addr> = made.iter().map(|frontend| frontend.addr).collect();
@@ -163,6 +179,7 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
         if all_services.is_initialised()
             && all_backends.is_initialised()
             && all_remote.is_initialised()
+            && all_slices.is_initialised()
             && let Some(announced) = announced.take()
         {
             announced.done();
@@ -171,6 +188,7 @@ async fn balance(tables: FrontendInputs, announced: Initializer<Frontend>) {
             () = services.wait() => {}
             () = backends.wait() => {}
             () = remote.wait() => {}
+            () = slices.wait() => {}
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Who answers each address of a service.
 
 use model::{Affinity, Backend, BackendState, L3n4Addr, Service};
-use tables::{BackendSet, Frontend, RemoteService};
+use tables::{BackendSet, Frontend, RemoteService, RemoteSlice};
 
 /// The frontends of a service: one for each cluster address and port.
 ///
@@ -14,10 +14,12 @@ pub fn frontends<'a>(
     service: &Service,
     local: impl Iterator<Item = &'a BackendSet>,
     remote: impl Iterator<Item = &'a RemoteService>,
+    slices: impl Iterator<Item = &'a RemoteSlice>,
 ) -> Vec<Frontend> {
     let local: Vec<Backend> = local.flat_map(|set| set.backends.iter().cloned()).collect();
     let shared = remote.filter(|row| service.sharing.global && row.service.shared);
-    let remote: Vec<Backend> = shared.flat_map(|row| row.service.to_backends()).collect();
+    let sliced = slices.filter(|_| service.sharing.global).flat_map(|row| row.slice.to_backends());
+    let remote: Vec<Backend> = shared.flat_map(|row| row.service.to_backends()).chain(sliced).collect();
     let mut frontends = Vec::new();
     for ip in service.cluster_ips.iter().filter(|_| !service.headless) {
         for port in &service.ports {
@@ -77,8 +79,8 @@ mod tests {
     use std::sync::Arc;
 
     use model::{
-        ClusterId, ClusterName, GlobalService, PortProto, Protocol, ServiceName, ServicePort, Sharing, Source,
-        TargetPort,
+        ClusterId, ClusterName, EndpointSlice, GlobalService, PortProto, Protocol, ServiceName, ServicePort, Sharing,
+        SliceEndpoint, SlicePort, Source, TargetPort,
     };
     use tables::BackendSource;
 
@@ -135,6 +137,7 @@ mod tests {
             &service(Sharing { global, shared: true, affinity }),
             std::iter::once(&set),
             std::iter::once(&remote(remotes, true)),
+            std::iter::empty(),
         );
         assert_eq!(made.len(), 2, "one frontend a family");
         let show = |backends: &[Backend]| {
@@ -161,11 +164,44 @@ mod tests {
     }
 
     #[test]
+    fn a_remote_cluster_may_say_it_by_slices_with_readiness() {
+        let slice = |ip: &str, terminating: bool| RemoteSlice {
+            slice: Arc::new(EndpointSlice {
+                cluster: ClusterName::try_new("west").unwrap(),
+                cluster_id: ClusterId::try_new(2).unwrap(),
+                name: ServiceName::try_new("shop", "cart-abc").unwrap(),
+                labels: [(model::SERVICE_NAME.to_owned(), "cart".to_owned())].into(),
+                annotations: [].into(),
+                ipv4: true,
+                endpoints: vec![SliceEndpoint {
+                    addresses: vec![ip.parse().unwrap()],
+                    ready: Some(!terminating),
+                    serving: Some(true),
+                    terminating: Some(terminating),
+                    ..SliceEndpoint::default()
+                }],
+                ports: vec![SlicePort { name: Some("http".into()), port: Some(8080), ..SlicePort::default() }],
+            }),
+        };
+        let slices = [slice("10.2.0.1", false), slice("10.2.0.2", true)];
+        let made = |global| {
+            let sharing = Sharing { global, shared: true, affinity: Affinity::None };
+            let made = frontends(&service(sharing), std::iter::empty(), std::iter::empty(), slices.iter());
+            let show =
+                |backends: &[Backend]| backends.iter().map(|it| it.addr.to_string()).collect::<Vec<_>>().join(" ");
+            format!("{} / {}", show(&made[0].backends), show(&made[0].draining))
+        };
+        assert_eq!(made(true), "10.2.0.1:8080/TCP / 10.2.0.2:8080/TCP");
+        assert_eq!(made(false), " / ");
+    }
+
+    #[test]
     fn unshared_remote_counts_as_absent_and_a_headless_service_has_no_frontend() {
         let mut global = service(Sharing { global: true, shared: true, affinity: Affinity::None });
-        let made = frontends(&global, std::iter::empty(), std::iter::once(&remote(&["10.2.0.1"], false)));
+        let made =
+            frontends(&global, std::iter::empty(), std::iter::once(&remote(&["10.2.0.1"], false)), std::iter::empty());
         assert!(made[0].backends.is_empty());
         global.headless = true;
-        assert!(frontends(&global, std::iter::empty(), std::iter::empty()).is_empty());
+        assert!(frontends(&global, std::iter::empty(), std::iter::empty(), std::iter::empty()).is_empty());
     }
 }

@@ -59,7 +59,7 @@ impl EndpointSlice {
         for endpoint in &self.endpoints {
             for (ip, port) in endpoint.addresses.iter().flat_map(|ip| self.ports.iter().map(move |port| (*ip, port))) {
                 let Some(number) = port.port.filter(|number| *number != 0) else { continue };
-                let addr = L3n4Addr::new(ip, number, port.proto.unwrap_or_default());
+                let addr = L3n4Addr::new(ip, number, port.proto.unwrap_or(Protocol::Tcp));
                 let backend = all.entry(addr).or_insert_with(|| Backend {
                     addr,
                     port_names: Vec::new(),

@@ -3,7 +3,7 @@
 //! A key alone shows whether it is well formed and about its own cluster. Whether it claims what is somebody else's takes
 //! all clusters' nodes, and changes with them.
 
-use model::{GlobalService, IpEntry, Node};
+use model::{EndpointSlice, GlobalService, IpEntry, Node};
 use tokio::sync::watch;
 
 /// Judges the rows of one remote cluster.
@@ -28,6 +28,13 @@ pub trait Border: Send + Sync + 'static {
     ///
     /// When none of it can be used.
     fn service(&self, service: GlobalService) -> Result<(GlobalService, Option<String>), String>;
+
+    /// A slice without the addresses that are not its cluster's, and what was left out.
+    ///
+    /// # Errors
+    ///
+    /// As [`Border::service`].
+    fn slice(&self, slice: EndpointSlice) -> Result<(EndpointSlice, Option<String>), String>;
 
     /// Marked changed when a judgement may come out differently.
     fn versions(&self) -> watch::Receiver<BorderVersion>;

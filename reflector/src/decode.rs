@@ -11,7 +11,7 @@ pub trait Decode: Send + Sync + 'static {
     /// The row that a key becomes.
     type Row: Row;
 
-    /// For status, alarms and metrics: `nodes`, `ip`, `identities`, `services`.
+    /// For status, alarms and metrics: `nodes`, `ip`, `identities`, `services`, `endpointslices`.
     const RESOURCE: &'static str;
 
     /// Whether a refused update also ends what the key said before. For addresses it does: the owner said that the old

@@ -29,6 +29,7 @@ mod metrics;
 mod nodes;
 mod propagation;
 mod services;
+mod slices;
 mod snapshot;
 mod store_metrics;
 
@@ -44,5 +45,6 @@ pub use metrics::Metrics;
 pub use nodes::NodeDecode;
 pub use propagation::{Mark, Propagation};
 pub use services::ServiceDecode;
+pub use slices::SliceDecode;
 pub use snapshot::{Persist, SnapshotError, restore, save_loop};
 pub use store_metrics::observe_store;

@@ -9,7 +9,7 @@ use std::time::Duration;
 use model::{ClusterName, NumericIdentity, Source};
 use statedb::disk::{self, DiskError};
 use statedb::{Reader, Row, RowRef, Writer};
-use tables::{Identity, IpClaim, NodeRow, Origin, RemoteService};
+use tables::{Identity, IpClaim, NodeRow, Origin, RemoteService, RemoteSlice};
 
 /// Snapshots are written at most this often.
 const INTERVAL: Duration = Duration::from_secs(10);
@@ -138,5 +138,16 @@ impl Persist for RemoteService {
 
     fn restored(_: ClusterName, name: &str, value: &[u8]) -> Option<Self> {
         Some(Self { service: Arc::new(wire::service::decode("snapshot", name, value).ok()?) })
+    }
+}
+
+impl Persist for RemoteSlice {
+    fn record(&self) -> Option<(ClusterName, String, Vec<u8>)> {
+        let slice = &self.slice;
+        Some((slice.cluster.clone(), slice.name.to_string(), wire::endpoint_slice::encode(slice)))
+    }
+
+    fn restored(_: ClusterName, name: &str, value: &[u8]) -> Option<Self> {
+        Some(Self { slice: Arc::new(wire::endpoint_slice::decode("snapshot", name, value).ok()?) })
     }
 }

@@ -34,6 +34,7 @@ mod pool_choice;
 mod realized;
 mod rejected;
 mod remote_cluster;
+mod remote_slice;
 mod service;
 
 pub use alarm::Alarm;
@@ -60,6 +61,7 @@ pub use pool_choice::PoolChoice;
 pub use realized::Realized;
 pub use rejected::Rejected;
 pub use remote_cluster::{RemoteCluster, RemoteConfig, Synced};
+pub use remote_slice::RemoteSlice;
 pub use service::ServiceRow;
 
 /// The name under which our own cluster's store announces itself as a source of an imported table. Remote clusters

@@ -37,6 +37,8 @@ pub struct RemoteConfig {
     pub synced_canaries: bool,
     /// Whether it exports services of the MCS API; unknown for old writers.
     pub service_exports: Option<bool>,
+    /// In which form it exports backends, in Cilium's words; empty: as services.
+    pub endpoint_slices: &'static str,
 }
 
 /// Which resources of a remote cluster were listed completely.
@@ -50,6 +52,8 @@ pub struct Synced {
     pub identities: bool,
     /// Its services.
     pub services: bool,
+    /// Its endpoint slices; `None` while they are not read.
+    pub endpoint_slices: Option<bool>,
 }
 
 // === impl RemoteCluster ===
@@ -57,8 +61,9 @@ pub struct Synced {
 impl RemoteCluster {
     /// Connected, configured and in sync.
     pub fn is_ready(&self) -> bool {
-        let Synced { nodes, endpoints, identities, services } = self.synced;
-        self.connected && self.config.is_some() && nodes && endpoints && identities && services
+        let Synced { nodes, endpoints, identities, services, endpoint_slices } = self.synced;
+        let backends = services && endpoint_slices.unwrap_or(true);
+        self.connected && self.config.is_some() && nodes && endpoints && identities && backends
     }
 }
 

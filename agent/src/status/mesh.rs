@@ -17,6 +17,7 @@ impl Health {
         let tables = &self.tables;
         let (nodes, ips) = (tables.nodes.read.snapshot(), tables.ips.read.snapshot());
         let (identities, services) = (tables.identities.read.snapshot(), tables.global_services.read.snapshot());
+        let slices = tables.remote_slices.read.snapshot();
         let (remotes, rejected) = (tables.remote_clusters.read.snapshot(), tables.rejected.read.snapshot());
         let cluster = |row: &tables::RemoteCluster| {
             let name = row.name.as_str();
@@ -35,17 +36,21 @@ impl Health {
                     kvstoremesh: config.is_some_and(|config| config.cached),
                     sync_canaries: config.is_some_and(|config| config.synced_canaries),
                     service_exports_enabled: config.and_then(|config| config.service_exports),
+                    endpoint_slices_export_mode: config
+                        .map_or_else(String::new, |config| config.endpoint_slices.to_owned()),
                 },
                 synced: RemoteSynced {
                     nodes: row.synced.nodes,
                     endpoints: row.synced.endpoints,
                     identities: row.synced.identities,
                     services: row.synced.services,
+                    endpoint_slices: row.synced.endpoint_slices,
                 },
                 num_nodes: nodes.count("cluster", name),
                 num_endpoints: ips.count("cluster", name),
                 num_identities: identities.count("cluster", name),
                 num_shared_services: services.count("cluster", name),
+                num_endpoint_slices: slices.count("cluster", name),
                 num_failures: usize::try_from(row.failures).unwrap_or(usize::MAX),
                 last_failure: row.last_failure,
                 staleness: stalest.as_ref().map(Duration::as_secs_f64),

@@ -53,23 +53,29 @@ fn lines(cluster: &RemoteCluster) -> String {
     let state = if cluster.ready { paint(Tone::Good, "ready") } else { paint(Tone::Bad, "not-ready") };
     let last = cluster.last_failure.map_or_else(|| "never".to_owned(), |at| format!("{} ago", ago(at)));
     let (config, synced) = (&cluster.config, &cluster.synced);
+    let slices = match config.endpoint_slices_export_mode.as_str() {
+        "" => "none",
+        mode => mode,
+    };
     let exports = match config.service_exports_enabled {
         Some(true) => "enabled",
         Some(false) => "disabled",
         None => "unsupported",
     };
     format!(
-        "   {}: {state}, {} nodes, {} endpoints, {} identities, {} services, {} reconnections (last: {last})\n   \
+        "   {}: {state}, {} nodes, {} endpoints, {} identities, {} services, {} endpoint slices, \
+         {} reconnections (last: {last})\n   \
          └  {}\n   \
          └  remote configuration: expected={}, retrieved={}, cluster-id={}, kvstoremesh={}, sync-canaries={}, \
-         service-exports={exports}\n   \
-         └  synchronization status: nodes={}, endpoints={}, identities={}, services={}\n   \
+         service-exports={exports}, endpoint-slices={slices}\n   \
+         └  synchronization status: nodes={}, endpoints={}, identities={}, services={}, endpoint-slices={}\n   \
          └  {}\n",
         cluster.name,
         cluster.num_nodes,
         cluster.num_endpoints,
         cluster.num_identities,
         cluster.num_shared_services,
+        cluster.num_endpoint_slices,
         cluster.num_failures,
         visible(&cluster.status),
         config.required,
@@ -81,6 +87,7 @@ fn lines(cluster: &RemoteCluster) -> String {
         synced.endpoints,
         synced.identities,
         synced.services,
+        synced.endpoint_slices.map_or_else(|| "not read".to_owned(), |synced| synced.to_string()),
         freshness(cluster),
     )
 }

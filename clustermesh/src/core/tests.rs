@@ -2,6 +2,8 @@
 
 use model::ClusterIdLayout;
 
+use wire::cluster_config::SliceExport;
+
 use super::*;
 use crate::Own;
 
@@ -16,7 +18,7 @@ impl Bench {
         let own =
             Own { name: "east".parse().unwrap(), id: ClusterId::try_new(1).unwrap(), layout: ClusterIdLayout::Max255 };
         let start = Instant::now();
-        Self { core: Core::new(start, "west".parse().unwrap()), ids: Ids::new(own), start }
+        Self { core: Core::new(start, "west".parse().unwrap(), ServiceMode::PreferLegacy), ids: Ids::new(own), start }
     }
 
     fn at(&self, secs: u64) -> Instant {
@@ -44,6 +46,7 @@ impl Bench {
             words.push(match effect {
                 Effect::Start { id, cached } => format!("start {id}{}", if cached { " cached" } else { "" }),
                 Effect::Open(resource) => format!("open {}", resource.path()),
+                Effect::Backends(form) => form.map_or("no backends", Resource::path).to_owned(),
                 Effect::Failed(why) => format!("failed: {why}"),
                 other => format!("{other:?}").to_lowercase(),
             });
@@ -63,7 +66,7 @@ fn a_reconnect_keeps_the_imports_and_a_new_id_drains_them() {
     let mut bench = Bench::new();
     assert_eq!(bench.tick(0), "connect");
     assert_eq!(bench.connected(0), "readconfig");
-    assert_eq!(bench.config(0, Some(config(2))), format!("start 2, {ALL}"));
+    assert_eq!(bench.config(0, Some(config(2))), format!("start 2, services/v1, {ALL}"));
     bench.core.handle_heartbeat(bench.at(60));
     assert_eq!(bench.tick(179), "");
     assert_eq!(bench.tick(180), "failed: no heartbeat for 120 s, close");
@@ -73,7 +76,23 @@ fn a_reconnect_keeps_the_imports_and_a_new_id_drains_them() {
     assert_eq!(bench.tick(301), "failed: no heartbeat for 120 s, close", "counted from the connect");
     bench.tick(303);
     bench.connected(303);
-    assert_eq!(bench.config(303, Some(config(3))), format!("drain, start 3, {ALL}"));
+    assert_eq!(bench.config(303, Some(config(3))), format!("drain, start 3, services/v1, {ALL}"));
+}
+
+#[test]
+fn a_cluster_that_changes_its_form_keeps_everything_else() {
+    let mut bench = Bench::new();
+    bench.tick(0);
+    bench.connected(0);
+    let exporting = |endpoint_slices| ClusterConfig { endpoint_slices, ..config(2) };
+    bench.config(0, Some(exporting(SliceExport::ServicesAndEndpointSlices)));
+    assert!(bench.core.is_open(Resource::Services) && !bench.core.is_open(Resource::EndpointSlices));
+    bench.tick(180);
+    bench.tick(181);
+    bench.connected(181);
+    let all = "open nodes/v1, open ip/v1, open identities/v1, open endpointslices/v1";
+    let answer = bench.config(181, Some(exporting(SliceExport::EndpointSlicesOnly)));
+    assert_eq!(answer, format!("endpointslices/v1, {all}"));
 }
 
 #[test]
@@ -82,7 +101,7 @@ fn canaries_open_what_they_stand_for_once() {
     bench.tick(0);
     bench.connected(0);
     let canaries = ClusterConfig { synced_canaries: true, cached: true, ..config(2) };
-    assert_eq!(bench.config(0, Some(canaries)), "start 2 cached, watchcanaries");
+    assert_eq!(bench.config(0, Some(canaries)), "start 2 cached, services/v1, watchcanaries");
     for (resource, expect) in [
         (Resource::Ip, "open ip/v1"),
         (Resource::Ip, ""),

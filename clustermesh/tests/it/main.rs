@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use clustermesh::{Connect, Options, Own, Tables, etcd_connector};
+use clustermesh::{Connect, Options, Own, ServiceMode, Tables, etcd_connector};
 use kvstore::{Backend, Client, ClientOptions, fake::Fake};
-use model::{ClusterId, ClusterIdLayout};
+use model::{ClusterId, ClusterIdLayout, EndpointSlice};
 use reflector::{Freshness, Metrics};
 use runtime::Tasks;
 use statedb::{Reader, Row, Writer, table};
-use tables::{Alarm, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService};
+use tables::{Alarm, Identity, IpClaim, NodeRow, Rejected, RemoteCluster, RemoteService, RemoteSlice};
 
 struct Bench {
     folder: tempfile::TempDir,
@@ -27,6 +27,7 @@ struct Bench {
     nodes: Reader<NodeRow>,
     identities: Reader<Identity>,
     services: Reader<RemoteService>,
+    slices: Reader<RemoteSlice>,
     remotes: Reader<RemoteCluster>,
     rejected: Reader<Rejected>,
     alarms: Reader<Alarm>,
@@ -34,16 +35,21 @@ struct Bench {
 
 impl Bench {
     fn start(connect: Connect) -> Self {
+        Self::reading(connect, ServiceMode::PreferLegacy)
+    }
+
+    fn reading(connect: Connect, service_mode: ServiceMode) -> Self {
         fn both<R: Row>() -> (Writer<R>, Reader<R>) {
             table()
         }
         let (ips, nodes, identities, services) = (both(), both(), both(), both());
-        let (remotes, rejected, alarms) = (both(), both(), both());
+        let (slices, remotes, rejected, alarms) = (both(), both(), both(), both());
         let tables = Tables {
             nodes: nodes.0,
             ips: ips.0,
             identities: identities.0,
             global_services: services.0,
+            remote_slices: slices.0,
             frontends: None,
             remote_clusters: remotes.0,
             rejected: rejected.0,
@@ -59,6 +65,7 @@ impl Bench {
             lease_ttl: Duration::from_secs(900),
             freshness: Freshness::default(),
             metrics: Metrics::unregistered(),
+            service_mode,
         };
         let folder = tempfile::tempdir().unwrap();
         let tasks = Tasks::default();
@@ -72,6 +79,7 @@ impl Bench {
             nodes: nodes.1,
             identities: identities.1,
             services: services.1,
+            slices: slices.1,
             remotes: remotes.1,
             rejected: rejected.1,
             alarms: alarms.1,
@@ -172,6 +180,50 @@ async fn a_lost_cluster_changes_nothing_and_a_removed_file_drains_it() {
     bench.remotes.wait_for(|remotes| remotes.is_empty()).await;
     assert_eq!(bench.counts(), [0; 4]);
     assert!(bench.rejected.snapshot().is_empty() && bench.alarms.snapshot().is_empty());
+    bench.tasks.stop(Duration::from_secs(1)).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn slices_take_over_from_services_once_they_are_there_and_damaged_ones_are_shown() {
+    let west = Fake::new();
+    let store: Arc<dyn Backend> = Arc::new(west.clone());
+    fill(&store, "west", 2).await;
+    let slice = EndpointSlice {
+        cluster: "west".parse().unwrap(),
+        cluster_id: ClusterId::try_new(2).unwrap(),
+        name: "ns/s-abc".parse().unwrap(),
+        labels: [(model::SERVICE_NAME.to_owned(), "s".to_owned())].into(),
+        annotations: [].into(),
+        ipv4: true,
+        endpoints: Vec::new(),
+        ports: Vec::new(),
+    };
+    let key = wire::endpoint_slice::key(&slice.cluster, &slice.name);
+    store.put(key.into(), wire::endpoint_slice::encode(&slice).into(), None).await.unwrap();
+    put(&store, "cilium/state/endpointslices/v1/west/ns/broken", "no zstd").await;
+    let bench = Bench::reading(fakes(&[("http://west:1", &west)]), ServiceMode::PreferEndpointSlice);
+    bench.file("west", "http://west:1");
+    bench.ready(1).await;
+    assert_eq!((bench.services.snapshot().len(), bench.slices.snapshot().len()), (1, 0), "it exports services only");
+
+    let config =
+        r#"{"id":2,"capabilities":{"maxConnectedClusters":255,"endpointSlicesExportMode":"endpointslices-only"}}"#;
+    put(&store, "cilium/cluster-config/west", config).await;
+    let mut services = bench.services.changes();
+    services.drain();
+    // The configuration is read anew with the next connection.
+    west.set_unavailable(true);
+    tokio::time::sleep(Duration::from_secs(600)).await;
+    assert!(services.drain().is_empty(), "nothing goes while there is nothing instead");
+    west.set_unavailable(false);
+    bench.services.wait_for(|services| services.is_empty()).await;
+    assert_eq!(bench.slices.snapshot().len(), 1, "they were there before the services went");
+    bench.ready(1).await;
+    let rejected = bench.rejected.snapshot();
+    assert!(rejected.text().contains("endpointslices/v1/west/ns/broken"), "{}", rejected.text());
+    std::fs::remove_file(bench.folder.path().join("west")).unwrap();
+    bench.remotes.wait_for(|remotes| remotes.is_empty()).await;
+    assert!(bench.slices.snapshot().is_empty());
     bench.tasks.stop(Duration::from_secs(1)).await;
 }
 

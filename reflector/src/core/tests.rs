@@ -293,6 +293,10 @@ impl crate::Border for Wall {
         Ok((service, None))
     }
 
+    fn slice(&self, slice: model::EndpointSlice) -> Result<(model::EndpointSlice, Option<String>), String> {
+        Ok((slice, None))
+    }
+
     fn versions(&self) -> tokio::sync::watch::Receiver<crate::BorderVersion> {
         tokio::sync::watch::Sender::new(crate::BorderVersion::default()).subscribe()
     }

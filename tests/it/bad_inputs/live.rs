@@ -13,9 +13,14 @@ use testbed::{Bed, Binaries, Manifests, Plan, PodSpec, wait_until};
 
 use super::case::{Action, Case, matches};
 
-/// A cluster that writes into the same store.
-const PEER: &str = "peer";
-const PEER_CONFIG: &[u8] = br#"{"id":5,"capabilities":{"maxConnectedClusters":255,"serviceExportsEnabled":false}}"#;
+/// Clusters that write into the same store, with their configurations: one shares services, one endpoint slices.
+const PEERS: [(&str, &str); 2] = [
+    ("peer", r#"{"id":5,"capabilities":{"maxConnectedClusters":255,"serviceExportsEnabled":false}}"#),
+    (
+        "sliced",
+        r#"{"id":6,"capabilities":{"maxConnectedClusters":255,"endpointSlicesExportMode":"endpointslices-only"}}"#,
+    ),
+];
 
 /// Ports of the etcds with TLS: good, with another name, expired.
 const TLS_PORT: u16 = 2479;
@@ -176,16 +181,18 @@ impl Live {
             }
         }
         // The store is a remote cluster too, for what agents read of remote clusters only.
-        puts.push((format!("cilium/cluster-config/{PEER}").into_bytes(), PEER_CONFIG.into()));
+        puts.extend(PEERS.map(|(peer, config)| (format!("cilium/cluster-config/{peer}").into_bytes(), config.into())));
         let distinct: BTreeSet<_> = puts.iter().map(|(key, _)| key).collect();
         ensure!(distinct.len() == puts.len(), "two files put the same key");
         let endpoint = self.endpoint();
         Namespace::open(&self.spare.0)?.enter(|| put_all(&endpoint, &puts))??;
-        std::fs::write(mesh.join(PEER), format!("endpoints:\n- {endpoint}\n"))?;
+        for (peer, _) in PEERS {
+            std::fs::write(mesh.join(peer), format!("endpoints:\n- {endpoint}\n"))?;
+        }
         wait_until("the store is a remote cluster too", PATIENCE, || {
             let table = self.table("remote-clusters")?;
-            let ready = |line: &str| line.starts_with(PEER) && line.contains("true");
-            ensure!(table.lines().any(ready), "{table}");
+            let ready = |peer| table.lines().any(|line| line.starts_with(peer) && line.contains("true"));
+            ensure!(PEERS.iter().all(|(peer, _)| ready(*peer)), "{table}");
             Ok(())
         })?;
         for case in cases {
@@ -284,7 +291,8 @@ fn shows(case: &Case, tables: &Tables) -> Result<()> {
     match &case.action {
         Action::Put(key) => {
             let key = String::from_utf8_lossy(key).into_owned();
-            let cluster = if key.contains(&format!("/{PEER}/")) { PEER } else { "east" };
+            let peer = PEERS.iter().find(|(peer, _)| key.contains(&format!("/{peer}/")));
+            let cluster = peer.map_or("east", |(peer, _)| *peer);
             match (tables.rejected.get(&(cluster.to_owned(), key.clone())), says.is_empty()) {
                 (Some(error), false) => ensure!(case.is_said(error), "it says: {error}"),
                 (None, false) if case.accepted.is_empty() => return Err(anyhow!("{key} is not rejected")),
