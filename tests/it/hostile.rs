@@ -11,7 +11,7 @@ use testbed::demo::latency::Way;
 use testbed::demo::{dump, percentiles};
 use testbed::flow::Flow;
 use testbed::hostile::{Publisher, World};
-use testbed::{Bed, Binaries, NodePlan, Plan, PodSpec, wait_until};
+use testbed::{Bed, NodePlan, PodSpec, wait_until};
 
 /// Until a lie shows as one.
 const SHOWN: Duration = Duration::from_secs(10);
@@ -60,14 +60,13 @@ struct Stage {
 
 impl Stage {
     fn set(folder: &std::path::Path) -> Result<Self> {
-        let run_id = format!("{:04x}", std::process::id() as u16);
-        let mut plan = Plan::new(&run_id, folder, 3);
+        let mut plan = crate::plan(folder, 3);
         for cluster in &mut plan.clusters {
             // One node is enough of an honest cluster, and a hostile one is a store and whoever writes it.
             let nodes = usize::from(cluster.name != "north");
             cluster.nodes.truncate(nodes);
         }
-        let mut bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
+        let mut bed = crate::bed(plan)?;
         bed.add_pod("east", 0, PodSpec::new("demo", "client", "client"))?;
         bed.add_pod("west", 0, PodSpec::new("demo", "server", "server"))?;
         let vip = "10.101.0.10";

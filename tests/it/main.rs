@@ -28,7 +28,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use testbed::demo::Stage;
-use testbed::{Binaries, Plan, StoreKind};
+use testbed::{Bed, Binaries, Plan, StoreKind};
 
 /// A mesh has the machine for itself: whatever ran beside it would starve it of CPU, and what a run leaves behind could not
 /// be told from what another is using.
@@ -67,8 +67,7 @@ fn stage(folder: &Path) -> anyhow::Result<Stage> {
 
 /// One whose stores are of this kind.
 fn stage_on(store: StoreKind, folder: &Path) -> anyhow::Result<Stage> {
-    let run_id = format!("{:04x}", std::process::id() as u16);
-    let plan = Plan { store, ..Plan::new(&run_id, folder, 2) };
+    let plan = Plan { store, ..plan(folder, 2) };
     Stage::set(plan, Binaries::beside_us()?, &ledger(folder), |line| println!("{line}"))
 }
 
@@ -76,6 +75,19 @@ fn stage_on(store: StoreKind, folder: &Path) -> anyhow::Result<Stage> {
 fn store() -> StoreKind {
     std::env::var("CAUSEWAY_TEST_STORE")
         .map_or_else(|_| StoreKind::default(), |kind| kind.parse().expect("--store was checked"))
+}
+
+/// A mesh of so many clusters, to be changed before it is set up.
+fn plan(folder: &Path, clusters: u32) -> Plan {
+    let run_id = format!("{:04x}", std::process::id() as u16);
+    Plan { store: store(), ..Plan::new(&run_id, folder, clusters) }
+}
+
+/// A mesh that is set up, without the demo's pods.
+fn bed(plan: Plan) -> anyhow::Result<Bed> {
+    // Beside its folder, which goes with the mesh.
+    let ledger = ledger(plan.dir.parent().unwrap_or(&plan.dir));
+    Bed::up(plan, Binaries::beside_us()?, &ledger, |line| println!("{line}"))
 }
 
 fn ledger(folder: &Path) -> PathBuf {

@@ -4,16 +4,13 @@ use anyhow::{Context, Result, ensure};
 use serde_json::{Value, json};
 use testbed::demo::{SETTLE, dump};
 use testbed::server::{PORT, Server, ask};
-use testbed::{Bed, Binaries, Plan, PodSpec, run, wait_until};
+use testbed::{Bed, PodSpec, run, wait_until};
 
 #[test]
 fn a_nodes_object_reaches_the_store_other_kernels_and_its_pods() {
     let Some(_machine) = crate::machine("node objects") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let run_id = format!("{:04x}", std::process::id() as u16);
-    let plan = Plan { store: crate::store(), ..Plan::new(&run_id, folder.path(), 1) };
-    let ledger = crate::ledger(folder.path());
-    let bed = Bed::up(plan, Binaries::beside_us().unwrap(), &ledger, |line| println!("{line}"));
+    let bed = crate::bed(crate::plan(folder.path(), 1));
     story(&mut bed.expect("the mesh comes up")).expect("the node is what its object says");
 }
 

@@ -9,7 +9,7 @@ use anyhow::{Context, Result, ensure};
 use serde_json::json;
 use testbed::demo::SETTLE;
 use testbed::server::{PORT, ask};
-use testbed::{Bed, Binaries, Plan, PodSpec, wait_until};
+use testbed::{Bed, Plan, PodSpec, wait_until};
 
 /// More than a range of the pool has.
 const PODS: usize = 7;
@@ -18,18 +18,14 @@ const PODS: usize = 7;
 fn pods_get_addresses_of_the_pools_that_they_name() {
     let Some(_machine) = crate::machine("pools") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let run_id = format!("{:04x}", std::process::id() as u16);
     let operator_flags =
         ["--ipam=multi-pool", "--cluster-pool-ipv4-cidr=10.88.0.0/16", "--cluster-pool-ipv6-cidr=fd88::/104"];
     let plan = Plan {
-        store: crate::store(),
         agent_flags: vec!["--ipam=multi-pool".to_owned()],
         operator_flags: operator_flags.map(str::to_owned).to_vec(),
-        ..Plan::new(&run_id, folder.path(), 1)
+        ..crate::plan(folder.path(), 1)
     };
-    let ledger = crate::ledger(folder.path());
-    let bed = Bed::up(plan, Binaries::beside_us().unwrap(), &ledger, |line| println!("{line}"));
-    story(&mut bed.expect("the mesh comes up")).expect("addresses come from the pools");
+    story(&mut crate::bed(plan).expect("the mesh comes up")).expect("addresses come from the pools");
 }
 
 fn story(bed: &mut Bed) -> Result<()> {

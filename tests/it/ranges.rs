@@ -9,7 +9,7 @@ use netlink::Namespace;
 use serde_json::json;
 use testbed::demo::{SETTLE, dump};
 use testbed::server::{PORT, Server, ask};
-use testbed::{Bed, Binaries, Plan, PodSpec, run, wait_until};
+use testbed::{Bed, PodSpec, run, wait_until};
 
 /// Within the policy's range, and in what it leaves out.
 const NEAR: &str = "198.51.100.7";
@@ -19,10 +19,7 @@ const FAR: &str = "198.51.100.99";
 fn policies_by_ranges_hold_and_their_numbers_outlive_the_agent() {
     let Some(_machine) = crate::machine("ranges") else { return };
     let folder = tempfile::tempdir().unwrap();
-    let run_id = format!("{:04x}", std::process::id() as u16);
-    let plan = Plan { store: crate::store(), ..Plan::new(&run_id, folder.path(), 1) };
-    let ledger = crate::ledger(folder.path());
-    let bed = Bed::up(plan, Binaries::beside_us().unwrap(), &ledger, |line| println!("{line}"));
+    let bed = crate::bed(crate::plan(folder.path(), 1));
     story(&mut bed.expect("the mesh comes up")).expect("ranges are told apart");
 }
 

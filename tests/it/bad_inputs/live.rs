@@ -9,7 +9,7 @@ use anyhow::{Context, Result, anyhow, ensure};
 use etcd_client::Client;
 use netlink::Namespace;
 use serde_json::Value;
-use testbed::{Bed, Binaries, Manifests, Plan, PodSpec, wait_until};
+use testbed::{Bed, Manifests, PodSpec, wait_until};
 
 use super::case::{Action, Case, matches};
 
@@ -43,12 +43,11 @@ pub(crate) struct Live {
 
 impl Live {
     pub(crate) fn start(folder: &Path) -> Result<Self> {
-        let run_id = format!("{:04x}", std::process::id() as u16);
-        let mut plan = Plan::new(&run_id, folder, 1);
+        let mut plan = crate::plan(folder, 1);
         plan.clusters[0].nodes.truncate(1);
         // The least there is: a policy that does not fit is then one that a person can read.
         plan.agent_flags.push("--bpf-policy-map-max=256".to_owned());
-        let mut bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
+        let mut bed = crate::bed(plan)?;
         let cluster = bed.cluster("east")?.clone();
         // What it leaves in its namespace goes with the namespace; nobody else uses that.
         let spare = cluster.store_netns.clone();

@@ -94,8 +94,7 @@ pub(super) fn kinds(test: &str) -> Vec<testbed::StoreKind> {
 
 /// A plan of these clusters, with one node each.
 pub(super) fn plan(kind: testbed::StoreKind, folder: &Path, names: &[&str]) -> testbed::Plan {
-    let run_id = format!("{:04x}", std::process::id() as u16);
-    let mut plan = testbed::Plan { store: kind, ..testbed::Plan::new(&run_id, folder, 3) };
+    let mut plan = testbed::Plan { store: kind, ..crate::plan(folder, 3) };
     plan.clusters.retain(|cluster| names.contains(&cluster.name.as_str()));
     for cluster in &mut plan.clusters {
         cluster.nodes.truncate(1);

@@ -70,7 +70,7 @@ struct Stage {
 impl Stage {
     fn set(kind: StoreKind, folder: &Path) -> Result<Self> {
         let plan = fleet::plan(kind, folder, &["east", "west"]);
-        let mut bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
+        let mut bed = crate::bed(plan)?;
         bed.disconnect("west", "east")?;
         let fleet = fleet::start(&mut bed)?;
         Ok(Self { bed, _fleet: fleet })

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use testbed::{Bed, Binaries, Process, StoreKind, wait_until};
+use testbed::{Bed, Process, StoreKind, wait_until};
 
 use super::fleet;
 use super::peer::{self, Peer};
@@ -61,7 +61,7 @@ struct Stage {
 impl Stage {
     fn set(kind: StoreKind, folder: &std::path::Path) -> Result<Self> {
         let plan = fleet::plan(kind, folder, &["east"]);
-        let mut bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
+        let mut bed = crate::bed(plan)?;
         let fleet = fleet::start(&mut bed)?;
         let mesh = bed.plan.dir.join("stock-mesh");
         std::fs::create_dir_all(&mesh)?;

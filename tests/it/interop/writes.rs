@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
-use testbed::{Bed, Binaries, StoreKind, wait_until};
+use testbed::{Bed, StoreKind, wait_until};
 
 use super::fleet;
 use super::peer::{self, Peer};
@@ -46,7 +46,7 @@ impl Stage {
         let mut plan = fleet::plan(kind, folder, &["east", "north"]);
         // Whoever writes its store is the cluster.
         plan.clusters.iter_mut().filter(|cluster| cluster.name == "north").for_each(|north| north.nodes.clear());
-        let bed = Bed::up(plan, Binaries::beside_us()?, &crate::ledger(folder), |line| println!("{line}"))?;
+        let bed = crate::bed(plan)?;
         for number in 1..=50 {
             let ips = [format!("10.96.0.{number}"), format!("fd96::{number}")];
             let annotations = [("service.cilium.io/global", "true")];
