@@ -1,7 +1,7 @@
 //! The task that keeps kernel and tables together: the clock, the waiting, the retries.
 
-use crate::{Datapath, Journal, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes};
-use statedb::{Reader, Writer};
+use crate::{Datapath, Journal, Reconciler, Status, Tables, conntrack, kernel::Pinned, routes::Routes};
+use statedb::{Changes, Reader, Writer};
 use std::time::{Duration, Instant};
 use tables::{NodeRow, Realized};
 use tokio::sync::watch;
@@ -33,7 +33,8 @@ pub struct Inputs {
 pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
     let Inputs { datapath, tables, nodes, realized, journal } = inputs;
     let mut reconciler = Reconciler::new(datapath.kernel().with_journal(journal), &tables, realized);
-    let mut nodes_changed = nodes.watch();
+    let mut routes = Routes::new(datapath.config(), datapath.devices().host);
+    let mut node_changes = nodes.changes();
     let mut settled = datapath.replaced_maps().is_empty();
     let mut backoff = BACKOFF;
     let mut compare_at = runtime::now() + COMPARE;
@@ -53,7 +54,7 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
             }
         }
         if routes_due {
-            match set_routes(&datapath, &nodes) {
+            match set_routes(&mut routes, &mut node_changes) {
                 Ok(()) => routes_due = false,
                 Err(error) => {
                     tracing::warn!(error = %error, source = ?std::error::Error::source(&error), "set routes");
@@ -76,7 +77,7 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
             () = feeds.policy.wait(), if retry_at.is_none() => {}
             () = feeds.frontends.wait(), if retry_at.is_none() => {}
             () = feeds.progress.wait(), if retry_at.is_none() => {}
-            () = nodes_changed.changed(), if retry_at.is_none() => routes_due = true,
+            () = node_changes.wait(), if retry_at.is_none() => routes_due = true,
             () = runtime::sleep_until(Some(retry)) => {}
             () = runtime::sleep_until(Some(gc_at)) => {
                 let start = Instant::now();
@@ -89,16 +90,18 @@ pub async fn run(inputs: Inputs, status: watch::Sender<Status>) {
         if runtime::now() >= compare_at {
             compare_at = runtime::now() + COMPARE;
             reconciler.compare_next();
+            routes.compare_next();
             routes_due = true;
         }
     }
 }
 
-fn set_routes(datapath: &Datapath, nodes: &Reader<NodeRow>) -> Result<(), crate::Error> {
-    let snapshot = nodes.snapshot();
-    let host = datapath.devices().host;
-    let wanted = routes::wanted(datapath.config(), host, &snapshot);
-    let changed = routes::apply(&wanted, host, snapshot.is_initialised())?;
+fn set_routes(routes: &mut Routes, nodes: &mut Changes<NodeRow>) -> Result<(), crate::Error> {
+    let (changes, snapshot) = nodes.drain_with_snapshot();
+    for change in &changes {
+        routes.handle(change);
+    }
+    let changed = routes.apply(snapshot.is_initialised())?;
     if changed > 0 {
         tracing::debug!(changed, "routes to pods");
     }

@@ -28,6 +28,17 @@ pub enum Op {
     DropSet(u32),
 }
 
+impl Op {
+    /// The map whose rows it is about; `None` for whole sets.
+    #[must_use]
+    pub fn map(&self) -> Option<MapId> {
+        match self {
+            Self::Update { map, .. } | Self::Delete { map, .. } => Some(*map),
+            Self::CreateSet(_) | Self::DropSet(_) => None,
+        }
+    }
+}
+
 /// The wanted rows of one map.
 pub type Rows = BTreeMap<Vec<u8>, Vec<u8>>;
 

@@ -6,7 +6,9 @@
 //! reported (invariant 4), a round deletes only what the table itself deleted.
 
 mod resync;
+mod strays;
 
+use self::strays::Strays;
 use crate::{
     conntrack,
     kernel::{Kernel, KernelError},
@@ -102,6 +104,7 @@ pub struct Reconciler<K> {
     /// The kernel may differ from the plan: compare everything.
     dirty: bool,
     pruned: Pruned,
+    strays: Strays,
     status: Status,
 }
 
@@ -142,6 +145,7 @@ impl<K: Kernel> Reconciler<K> {
             leaving: BTreeMap::new(),
             dirty: true,
             pruned: Pruned::default(),
+            strays: Strays::default(),
             status: Status::default(),
         }
     }
@@ -219,11 +223,11 @@ impl<K: Kernel> Reconciler<K> {
             self.note_endpoint(change);
         }
         self.remove_leaving()?;
-        if self.dirty || complete != self.pruned {
+        if self.dirty {
             self.resync(&versions, complete)?;
             self.dirty = false;
-            self.pruned = complete;
         } else {
+            self.strays.claim(&ipcache_changes);
             let input = Input { policy_before, ipcache: ipcache_changes, policy_after, frontends: frontend_changes };
             let round = self.planner.round(input, &versions.policy);
             for error in round.errors {
@@ -235,7 +239,11 @@ impl<K: Kernel> Reconciler<K> {
             }
             self.run_waiting(&versions)?;
             self.apply(round.shrink, &versions)?;
+            if complete != self.pruned {
+                self.prune(&versions, complete)?;
+            }
         }
+        self.pruned = complete;
         self.status.overflowed = self.overflows(&versions);
         self.status.policy_revision = versions.policy.revision();
         self.status.ipcache_revision = versions.ipcache.revision();

@@ -3,11 +3,11 @@
 use crate::{
     MapId,
     addr::{addr4, addr6},
-    plan::{Op, Rows},
+    plan::Op,
 };
 use ebpf_abi::{IpcacheEntry, LpmKey, Plain};
 use model::Prefix;
-use std::{collections::BTreeMap, net::IpAddr};
+use std::net::IpAddr;
 use tables::IpcacheRow;
 
 /// The four maps.
@@ -45,14 +45,4 @@ pub fn upsert(row: &IpcacheRow) -> Op {
 pub fn delete(prefix: Prefix) -> Op {
     let (map, key) = locate(prefix);
     Op::Delete { map, key }
-}
-
-/// The whole content of the four maps.
-pub fn wanted<'a>(rows: impl Iterator<Item = &'a IpcacheRow>) -> BTreeMap<MapId, Rows> {
-    let mut wanted: BTreeMap<MapId, Rows> = MAPS.into_iter().map(|map| (map, Rows::new())).collect();
-    for row in rows {
-        let (map, key) = locate(row.prefix);
-        wanted.entry(map).or_default().insert(key, entry(row).as_bytes().to_vec());
-    }
-    wanted
 }

@@ -1,6 +1,6 @@
 //! The whole comparison: what the kernel has against what the tables say.
 
-use super::{Pruned, Reconciler, Versions};
+use super::{Pruned, Reconciler, Strays, Versions};
 use crate::{
     MapId,
     addr::Address,
@@ -10,36 +10,70 @@ use crate::{
 };
 use ebpf_abi::{Addr4, Addr6, Plain};
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::{BTreeMap, BTreeSet, HashMap},
     net::IpAddr,
 };
 
 impl<K: Kernel> Reconciler<K> {
     /// Compares everything; deletes only where `complete` says that the table is.
     pub(super) fn resync(&mut self, versions: &Versions, complete: Pruned) -> Result<(), KernelError> {
-        self.planner.held.clear();
-        self.planner.sets = self.kernel.sets()?.into_iter().collect();
-        let used: BTreeSet<u32> = self.planner.running.values().map(|running| running.identity).collect();
-        let wanted = policy::wanted(versions.policy.iter().map(|row| &**row), &used);
-        let mut gone = Vec::new();
-        for (set, rows) in &wanted {
-            gone.extend(self.fill_set(*set, rows)?);
-        }
+        let gone = self.fill_sets(versions)?;
         self.resync_ipcache(versions, complete.ipcache)?;
         self.resync_services(versions, complete.frontends)?;
         self.resync_endpoints(versions, complete.endpoints)?;
         self.run_waiting(versions)?;
-        if complete.policy {
-            apply(&mut self.kernel, gone)?;
-            // Endpoints that wait still run under the sets of an earlier process.
-            if complete.endpoints && self.waiting.is_empty() {
-                let unused = self.planner.sets.clone().into_iter().filter(|set| !wanted.contains_key(set));
-                let mut ops = Vec::new();
-                for set in unused.collect::<Vec<_>>() {
-                    self.planner.drop_if_unused(set, &versions.policy, &mut ops);
-                }
-                apply(&mut self.kernel, ops)?;
+        self.shrink_sets(gone, versions, complete)
+    }
+
+    /// Tables are complete, or no longer, that were not so before: what the kernel has beyond them goes. The ipcache, of
+    /// half a million rows, is not read again for that: its strays are known.
+    pub(super) fn prune(&mut self, versions: &Versions, complete: Pruned) -> Result<(), KernelError> {
+        let before = self.pruned;
+        if complete.ipcache {
+            let strays = self.strays.take();
+            apply(&mut self.kernel, strays)?;
+        }
+        if complete.frontends != before.frontends {
+            self.resync_services(versions, complete.frontends)?;
+        }
+        if complete.endpoints != before.endpoints {
+            self.resync_endpoints(versions, complete.endpoints)?;
+        }
+        if (complete.policy, complete.endpoints) != (before.policy, before.endpoints) {
+            let gone = self.fill_sets(versions)?;
+            self.shrink_sets(gone, versions, complete)?;
+        }
+        Ok(())
+    }
+
+    /// Writes what every set lacks and returns what they have too much.
+    fn fill_sets(&mut self, versions: &Versions) -> Result<Vec<Op>, KernelError> {
+        self.planner.held.clear();
+        self.planner.sets = self.kernel.sets()?.into_iter().collect();
+        let mut gone = Vec::new();
+        for (set, rows) in &self.wanted_sets(versions) {
+            gone.extend(self.fill_set(*set, rows)?);
+        }
+        Ok(gone)
+    }
+
+    fn wanted_sets(&self, versions: &Versions) -> BTreeMap<u32, crate::plan::Rows> {
+        let used: BTreeSet<u32> = self.planner.running.values().map(|running| running.identity).collect();
+        policy::wanted(versions.policy.iter().map(|row| &**row), &used)
+    }
+
+    fn shrink_sets(&mut self, gone: Vec<Op>, versions: &Versions, complete: Pruned) -> Result<(), KernelError> {
+        if !complete.policy {
+            return Ok(());
+        }
+        apply(&mut self.kernel, gone)?;
+        // Endpoints that wait still run under the sets of an earlier process.
+        if complete.endpoints && self.waiting.is_empty() {
+            let mut ops = Vec::new();
+            for set in self.planner.sets.iter().copied().collect::<Vec<_>>() {
+                self.planner.drop_if_unused(set, &versions.policy, &mut ops);
             }
+            apply(&mut self.kernel, ops)?;
         }
         Ok(())
     }
@@ -81,12 +115,26 @@ impl<K: Kernel> Reconciler<K> {
     }
 
     fn resync_ipcache(&mut self, versions: &Versions, prune: bool) -> Result<(), KernelError> {
-        for (map, rows) in ipcache::wanted(versions.ipcache.iter().map(|row| &**row)) {
-            let difference = difference(map, &rows, self.kernel.dump(map)?);
-            apply(&mut self.kernel, difference.updates)?;
-            if prune {
-                apply(&mut self.kernel, difference.deletes)?;
+        let mut actual = BTreeMap::new();
+        for map in ipcache::MAPS {
+            actual.insert(map, self.kernel.dump(map)?.into_iter().collect::<HashMap<_, _>>());
+        }
+        let mut updates = Vec::new();
+        for row in versions.ipcache.iter() {
+            let (map, key) = ipcache::locate(row.prefix);
+            let value = ipcache::entry(row);
+            if actual.get_mut(&map).and_then(|rows| rows.remove(&key)).as_deref() != Some(value.as_bytes()) {
+                updates.push(Op::Update { map, key, value: value.as_bytes().to_vec() });
             }
+        }
+        // Neighbours of one map are one batch.
+        updates.sort_by_key(Op::map);
+        apply(&mut self.kernel, updates)?;
+        let rest = actual.into_iter().flat_map(|(map, rows)| rows.into_keys().map(move |key| (map, key)));
+        self.strays = Strays::new(rest);
+        if prune {
+            let strays = self.strays.take();
+            apply(&mut self.kernel, strays)?;
         }
         Ok(())
     }

@@ -217,6 +217,42 @@ fn nothing_is_pruned_before_every_source_has_reported() {
     });
 }
 
+/// Half a million rows were read back and compared when the last store had listed everything.
+#[test]
+fn a_complete_table_costs_the_rows_that_nobody_named_and_no_comparison() {
+    let intent = Intent::new();
+    let mut first = Reconciler::new(Fake::default(), &intent.tables, intent.realized.clone());
+    for ip in ["10.2.0.1", "10.2.0.2", "10.2.0.0/24", "fd00::1"] {
+        intent.announce(ip.parse().unwrap(), 2001, None);
+    }
+    first.round().unwrap();
+    let next = Intent::new();
+    let ipcache = next.ipcache.announce("kvstore");
+    let mut second = Reconciler::new(first.into_kernel(), &next.tables, next.realized.clone());
+    second.round().unwrap();
+    next.announce("10.2.0.1".parse().unwrap(), 2001, None);
+    next.announce("10.2.0.2".parse().unwrap(), 2001, None);
+    second.round().unwrap();
+    next.ipcache.delete(&"10.2.0.2".parse().unwrap());
+    second.round().unwrap();
+    // Another hand, which only a comparison would see.
+    let (map, key) = datapath::plan::ipcache::locate("10.9.9.9".parse().unwrap());
+    second.kernel().update(map, &[(key, vec![0; 12])]).unwrap();
+    second.kernel().take_journal();
+    ipcache.done();
+    second.round().unwrap();
+    assert!(second.status().pruned);
+    assert_eq!(second.kernel().take_journal(), ["delete ipcache6 1", "delete ipcache_lpm4 1"]);
+    let prefixes = |reconciler: &mut Reconciler<Fake>| {
+        let rows = dump::ipcache(reconciler.kernel()).unwrap();
+        rows.iter().map(|row| row.prefix.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(prefixes(&mut second), ["10.2.0.1", "10.9.9.9"]);
+    second.compare_next();
+    second.round().unwrap();
+    assert_eq!(prefixes(&mut second), ["10.2.0.1"]);
+}
+
 fn reuse(reconciler: Reconciler<CaseKernel>) -> CaseKernel {
     reconciler.into_kernel()
 }
