@@ -41,13 +41,14 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
     let mut ips = tables.ips.changes();
     let mut cidrs = tables.cidrs.changes();
     let mut progress = tables.progress.watch();
+    let rows = tables.ipcache.reader();
     let mut claims_of = BTreeMap::new();
     // The table is initialised when all that feeds it is.
     let mut announced = Some(announced);
     loop {
         // Progress first: the identities seen below are then at least as new.
         let done = tables.progress.snapshot().get(&()).map(|row| (**row).clone()).unwrap_or_default();
-        core.handle_progress();
+        core.handle_progress(&done);
         for change in endpoints.drain() {
             let row = change.row();
             let now = matches!(change, Change::Upsert(_)).then_some(&**row);
@@ -77,18 +78,11 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
         for change in &changed {
             core.handle_import(change.row().entry.prefix);
         }
-        let ops = core.resolve(&all_ips, &tables.identities.snapshot(), &done);
+        let ops = core.resolve(&all_ips, &tables.identities.snapshot(), &done, &rows.snapshot());
         tables.ipcache.write(|txn| {
             for op in ops {
                 match op {
-                    RowOp::Upsert(row) => {
-                        let equal =
-                            |held: &IpcacheRow| IpcacheRow { policy_revision: held.policy_revision, ..row.clone() };
-                        // A later policy revision alone is no news: the row was allowed to be written before.
-                        if txn.get(&row.prefix).is_none_or(|held| **held != equal(held)) {
-                            txn.upsert(row);
-                        }
-                    }
+                    RowOp::Upsert(row) => drop(txn.upsert(row)),
                     RowOp::Delete(prefix) => drop(txn.delete(&prefix)),
                 }
             }

@@ -73,7 +73,12 @@ impl crate::Agent for Addresses {
         for change in &changed {
             self.merge.handle_import(change.row().entry.prefix);
         }
-        let ops = self.merge.resolve(&all, &self.identities.snapshot(), &PolicyProgress::default());
+        let ops = self.merge.resolve(
+            &all,
+            &self.identities.snapshot(),
+            &PolicyProgress::default(),
+            &self.ipcache.1.snapshot(),
+        );
         drop(all);
         self.ipcache.0.write(|txn| {
             for op in ops {
