@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use model::{EndpointId, IpEntry, Node, NodeName, NumericIdentity, Prefix};
+use model::{EndpointId, IpEntry, IpNames, Node, NodeName, NumericIdentity, Prefix};
 use statedb::{Change, Reader, Writer};
 use tables::{Endpoint, EndpointState, Export};
 
@@ -23,11 +23,10 @@ pub(crate) fn endpoint_exports(row: &Endpoint, node: &NodeName, host_ip: std::ne
     let export = |ip| {
         let mut entry = IpEntry::new(Prefix::host(ip), identity);
         entry.host_ip = Some(host_ip);
-        entry.metadata = Some(wire::ip::endpoint_metadata(node, row.id).into());
-        entry.namespace = Some(Arc::clone(&row.namespace));
-        entry.pod_name = Some(Arc::clone(&row.pod_name));
-        entry.service_account = Some(Arc::clone(&row.service_account)).filter(|account| !account.is_empty());
-        entry.named_ports.clone_from(&row.named_ports);
+        let metadata = &wire::ip::endpoint_metadata(node, row.id);
+        let (namespace, pod_name, service_account) = (&row.namespace, &row.pod_name, &row.service_account);
+        entry.texts = IpNames { metadata, namespace, pod_name, service_account }.into();
+        entry.named_ports = row.named_ports.as_slice().into();
         Export { key: wire::ip::key(entry.prefix).into(), value: wire::ip::encode(&entry).into(), leased: true }
     };
     row.ips().map(export).collect()

@@ -29,7 +29,7 @@ impl SelectorBackends {
 
     /// An address of this cluster with the labels of its identity is there, or (`None`) not any more.
     pub fn handle_address(&mut self, prefix: Prefix, now: Option<(IpEntry, Labels)>) {
-        let namespace = now.as_ref().and_then(|(entry, _)| entry.namespace.clone());
+        let namespace = now.as_ref().and_then(|(entry, _)| entry.texts.namespace().map(Arc::<str>::from));
         let held = self.addresses.iter().find(|(_, held)| held.contains_key(&prefix)).map(|(name, _)| Arc::clone(name));
         for touched in held.iter().chain(&namespace) {
             let before = self.addresses.get(touched).and_then(|held| held.get(&prefix));
@@ -99,7 +99,7 @@ fn selects(service: &Service, labels: &Labels) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use model::{NamedPort, NumericIdentity, Protocol, ServicePort, Sharing};
+    use model::{IpNames, NamedPort, NumericIdentity, Protocol, ServicePort, Sharing};
 
     use super::*;
 
@@ -118,8 +118,8 @@ mod tests {
 
     fn address(namespace: &str, app: &str) -> Option<(IpEntry, Labels)> {
         let mut entry = IpEntry::new("10.0.0.1".parse().unwrap(), NumericIdentity::new(1000));
-        entry.namespace = Some(namespace.into());
-        entry.named_ports.push(NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp });
+        entry.texts = IpNames { namespace, ..IpNames::default() }.into();
+        entry.named_ports = [NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp }].into();
         Some((entry, format!("k8s:app={app}").split(',').map(|label| label.parse().unwrap()).collect()))
     }
 

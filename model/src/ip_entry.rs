@@ -2,10 +2,9 @@
 
 use std::{net::IpAddr, sync::Arc};
 
-use crate::{NumericIdentity, Prefix, Protocol};
+use crate::{IpTexts, NumericIdentity, Prefix, Protocol};
 
-/// One row of `state/ip`. There are hundreds of thousands of these, so texts are shared and absent
-/// ones cost nothing.
+/// One row of `state/ip`. There are hundreds of thousands of these, so each is small.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct IpEntry {
     pub prefix: Prefix,
@@ -14,13 +13,9 @@ pub struct IpEntry {
     pub identity: NumericIdentity,
     /// Encryption key index; 0 is none.
     pub key: u8,
-    /// Free text of the writer; never empty.
-    pub metadata: Option<Arc<str>>,
-    pub namespace: Option<Arc<str>>,
-    pub pod_name: Option<Arc<str>>,
-    pub service_account: Option<Arc<str>>,
+    pub texts: IpTexts,
     /// Sorted by name.
-    pub named_ports: Vec<NamedPort>,
+    pub named_ports: Box<[NamedPort]>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -35,17 +30,7 @@ pub struct NamedPort {
 impl IpEntry {
     /// An address with an identity, and nothing else known.
     pub fn new(prefix: Prefix, identity: NumericIdentity) -> Self {
-        Self {
-            prefix,
-            host_ip: None,
-            identity,
-            key: 0,
-            metadata: None,
-            namespace: None,
-            pod_name: None,
-            service_account: None,
-            named_ports: Vec::new(),
-        }
+        Self { prefix, host_ip: None, identity, key: 0, texts: IpTexts::default(), named_ports: Box::default() }
     }
 
     pub fn named_port(&self, name: &str) -> Option<&NamedPort> {
@@ -60,13 +45,13 @@ mod tests {
     #[test]
     fn a_named_port_is_found_by_its_name() {
         let mut entry = IpEntry::new("10.0.0.1".parse().unwrap(), NumericIdentity::new(300));
-        entry.named_ports.push(NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp });
+        entry.named_ports = [NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp }].into();
         assert_eq!(entry.named_port("http").map(|p| p.port), Some(8080));
         assert_eq!(entry.named_port("dns"), None);
     }
 
     #[test]
     fn an_entry_stays_small() {
-        assert!(size_of::<IpEntry>() <= 136, "{}", size_of::<IpEntry>());
+        assert!(size_of::<IpEntry>() <= 88, "{}", size_of::<IpEntry>());
     }
 }

@@ -156,15 +156,15 @@ impl<D: Decode> Running<D> {
                 match effect {
                     Effect::Upsert(row) => {
                         let key = row.key();
-                        let ours = txn.get(&key).is_none_or(|there| decode.owns(there));
+                        let there = txn.get(&key);
+                        let ours = there.is_none_or(|there| decode.owns(there));
                         // Only what could be taken for restored needs to be told apart from it.
                         if first && (!ours || decode.is_restored(&row)) {
-                            initial.insert(key.clone());
+                            initial.insert(key);
                         }
                         if ours {
-                            let before = txn.get(&key).map(|there| (**there).clone());
-                            if before.as_ref() != Some(&row) {
-                                received(before.as_ref(), Some(&row));
+                            if there.is_none_or(|there| **there != row) {
+                                received(there.map(|there| &**there), Some(&row));
                             }
                             txn.upsert(row);
                         }

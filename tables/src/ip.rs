@@ -31,7 +31,7 @@ impl Row for IpClaim {
     }
 
     fn cells(&self) -> Vec<String> {
-        let pod = match (&self.entry.namespace, &self.entry.pod_name) {
+        let pod = match (self.entry.texts.namespace(), self.entry.texts.pod_name()) {
             (Some(namespace), Some(pod)) => format!("{namespace}/{pod}"),
             _ => String::new(),
         };

@@ -2,7 +2,7 @@
 
 use std::{borrow::Cow, net::IpAddr, sync::Arc};
 
-use model::{IpEntry, NamedPort, NumericIdentity, Prefix, Protocol};
+use model::{IpEntry, IpNames, NamedPort, NumericIdentity, Prefix, Protocol};
 
 use crate::{
     Broken, DecodeError, Source,
@@ -51,19 +51,19 @@ pub fn encode(entry: &IpEntry) -> Vec<u8> {
         w.name("HostIP").quoted_or_empty(entry.host_ip);
         w.name("ID").plain(entry.identity);
         w.name("Key").plain(entry.key);
-        w.name("Metadata").string(entry.metadata.as_deref().unwrap_or_default());
+        w.name("Metadata").string(entry.texts.metadata().unwrap_or_default());
         let texts = [
-            ("K8sNamespace", &entry.namespace),
-            ("K8sPodName", &entry.pod_name),
-            ("K8sServiceAccount", &entry.service_account),
+            ("K8sNamespace", entry.texts.namespace()),
+            ("K8sPodName", entry.texts.pod_name()),
+            ("K8sServiceAccount", entry.texts.service_account()),
         ];
         for (name, text) in texts {
-            if let Some(text) = text.as_deref().filter(|t| !t.is_empty()) {
+            if let Some(text) = text {
                 w.name(name).string(text);
             }
         }
         if !entry.named_ports.is_empty() {
-            w.name("NamedPorts").array(&entry.named_ports, |w, port| {
+            w.name("NamedPorts").array(&*entry.named_ports, |w, port| {
                 w.object(|w| {
                     w.name("Name").string(&port.name);
                     w.name("Port").plain(port.port);
@@ -90,6 +90,9 @@ fn read(r: &mut Reader<'_>, name: &str) -> Read<IpEntry> {
     let mut ip: Option<IpAddr> = None;
     let mut mask: Option<Vec<u8>> = None;
     let mut entry = IpEntry::new(Prefix::host(std::net::Ipv4Addr::UNSPECIFIED.into()), NumericIdentity::UNKNOWN);
+    // Metadata, namespace, pod and service account.
+    let mut texts: [Cow<'_, str>; 4] = Default::default();
+    let mut named_ports = Vec::new();
     let mut next = 0;
     r.object(|r, key| {
         match next_field_name(key, &FIELDS, &mut next) {
@@ -98,14 +101,14 @@ fn read(r: &mut Reader<'_>, name: &str) -> Read<IpEntry> {
             Some("HostIP") => entry.host_ip = r.ip()?,
             Some("ID") => entry.identity = r.uint()?.map_or(entry.identity, NumericIdentity::new),
             Some("Key") => entry.key = r.uint()?.unwrap_or(entry.key),
-            Some("Metadata") => set(&mut entry.metadata, r.string()?),
-            Some("K8sNamespace") => set(&mut entry.namespace, r.string()?),
-            Some("K8sPodName") => set(&mut entry.pod_name, r.string()?),
-            Some("K8sServiceAccount") => set(&mut entry.service_account, r.string()?),
+            Some("Metadata") => set(&mut texts[0], r.string()?),
+            Some("K8sNamespace") => set(&mut texts[1], r.string()?),
+            Some("K8sPodName") => set(&mut texts[2], r.string()?),
+            Some("K8sServiceAccount") => set(&mut texts[3], r.string()?),
             Some("NamedPorts") => {
-                entry.named_ports.clear();
+                named_ports.clear();
                 r.array(|r| {
-                    entry.named_ports.push(read_named_port(r)?);
+                    named_ports.push(read_named_port(r)?);
                     Ok(())
                 })?;
             }
@@ -127,6 +130,9 @@ fn read(r: &mut Reader<'_>, name: &str) -> Read<IpEntry> {
         let printed = bits.map_or_else(|| ip.to_string(), |bits| format!("{ip}/{bits}"));
         return Err(Fault::at("IP", Broken::KeyMismatch { value: printed, key: name.to_owned() }));
     }
+    let [metadata, namespace, pod_name, service_account] = texts.each_ref().map(|text| &**text);
+    entry.texts = IpNames { metadata, namespace, pod_name, service_account }.into();
+    entry.named_ports = named_ports.into();
     entry.prefix = found;
     Ok(entry)
 }
@@ -165,10 +171,10 @@ pub(crate) fn read_protocol(r: &mut Reader<'_>) -> Read<Option<Protocol>> {
     protocol.map(Some).map_err(|_| Fault::new(Broken::Protocol(text.into_owned())))
 }
 
-/// `null` leaves the field; the empty text means that there is none.
-fn set(slot: &mut Option<Arc<str>>, text: Option<Cow<'_, str>>) {
+/// `null` leaves the text.
+fn set<'a>(slot: &mut Cow<'a, str>, text: Option<Cow<'a, str>>) {
     if let Some(text) = text {
-        *slot = (!text.is_empty()).then(|| text.as_ref().into());
+        *slot = text;
     }
 }
 

@@ -40,8 +40,8 @@ pub(super) async fn ips(State(shared): State<Arc<Shared>>) -> Json<Vec<api::IpEn
             encrypt_key: row.encrypt_key,
             metadata: api::IpMetadata {
                 source: row.origin.source.to_string(),
-                namespace: claim.and_then(|claim| claim.entry.namespace.as_deref().map(str::to_owned)),
-                name: claim.and_then(|claim| claim.entry.pod_name.as_deref().map(str::to_owned)),
+                namespace: claim.and_then(|claim| claim.entry.texts.namespace().map(str::to_owned)),
+                name: claim.and_then(|claim| claim.entry.texts.pod_name().map(str::to_owned)),
             },
         }
     };

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use model::{
-    AddressKind, ClusterId, ClusterName, GlobalService, IpEntry, Labels, NamedPort, Node, NodeAddress, NumericIdentity,
-    PortMap, PortProto, Protocol, Source as Origin, ZoneHints,
+    AddressKind, ClusterId, ClusterName, GlobalService, IpEntry, IpNames, Labels, NamedPort, Node, NodeAddress,
+    NumericIdentity, PortMap, PortProto, Protocol, Source as Origin, ZoneHints,
 };
 use wire::{
     cluster_config::{self, ClusterConfig, SliceExport},
@@ -32,12 +32,10 @@ fn west() -> (ClusterName, ClusterId) {
 fn an_address() {
     let mut entry = IpEntry::new("10.3.0.10".parse().unwrap(), NumericIdentity::new(206751));
     entry.host_ip = Some("172.19.0.1".parse().unwrap());
-    entry.metadata = Some(ip::endpoint_metadata(&"west-node-0".parse().unwrap(), model::EndpointId(100)).into());
-    entry.namespace = Some("shop".into());
-    entry.pod_name = Some("pod-0-0".into());
-    entry.service_account = Some("sa-0".into());
+    let metadata = &ip::endpoint_metadata(&"west-node-0".parse().unwrap(), model::EndpointId(100));
+    entry.texts = IpNames { metadata, namespace: "shop", pod_name: "pod-0-0", service_account: "sa-0" }.into();
     let port = |name: &str, port| NamedPort { name: name.into(), port, proto: Protocol::Tcp };
-    entry.named_ports = vec![port("http", 8080), port("metrics", 9090)];
+    entry.named_ports = [port("http", 8080), port("metrics", 9090)].into();
     check("etcd-mode.txt", &ip::key(entry.prefix), &ip::encode(&entry));
 }
 
@@ -47,7 +45,7 @@ fn a_cidr_and_escaped_text() {
     let expect = r#"{"IP":"10.20.0.0","Mask":"//8AAA==","HostIP":"","ID":131500,"Key":0,"Metadata":""}"#;
     assert_eq!(String::from_utf8(ip::encode(&entry)).unwrap(), expect);
     let mut entry = IpEntry::new("fd10::1".parse().unwrap(), NumericIdentity::new(300));
-    entry.pod_name = Some("<&>".into());
+    entry.texts = IpNames { pod_name: "<&>", ..IpNames::default() }.into();
     let expect =
         r#"{"IP":"fd10::1","Mask":null,"HostIP":"","ID":300,"Key":0,"Metadata":"","K8sPodName":"\u003c\u0026\u003e"}"#;
     assert_eq!(String::from_utf8(ip::encode(&entry)).unwrap(), expect);

@@ -3,8 +3,8 @@
 use std::{collections::BTreeMap, net::IpAddr};
 
 use model::{
-    AddressKind, ClusterId, GlobalService, IpEntry, NamedPort, Node, NodeAddress, NumericIdentity, PortMap, PortProto,
-    Prefix, Protocol, Source as Origin, ZoneHints,
+    AddressKind, ClusterId, GlobalService, IpEntry, IpNames, NamedPort, Node, NodeAddress, NumericIdentity, PortMap,
+    PortProto, Prefix, Protocol, Source as Origin, ZoneHints,
 };
 use proptest::{collection::btree_map, collection::vec, option, prelude::*};
 use wire::{ip, node, service};
@@ -21,10 +21,6 @@ fn prefix(v4: bool) -> impl Strategy<Value = Prefix> {
     })
 }
 
-fn text() -> impl Strategy<Value = Option<std::sync::Arc<str>>> {
-    option::of(".{1,8}".prop_map(Into::into))
-}
-
 fn strings() -> impl Strategy<Value = BTreeMap<String, String>> {
     btree_map(".{0,6}", ".{0,6}", 0..3)
 }
@@ -36,12 +32,13 @@ fn proto() -> impl Strategy<Value = Protocol> {
 prop_compose! {
     fn ip_entry()(
         prefix in prop_oneof![prefix(true), prefix(false)], host in option::of(addr()), id in any::<u32>(), key in any::<u8>(),
-        texts in [text(), text(), text(), text()], ports in vec((".{0,4}", any::<u16>(), proto()), 0..3),
+        texts in [".{0,8}", ".{0,8}", ".{0,8}", ".{0,8}"], ports in vec((".{0,4}", any::<u16>(), proto()), 0..3),
     ) -> IpEntry {
         let mut entry = IpEntry::new(prefix, NumericIdentity::new(id));
         entry.host_ip = host;
         entry.key = key;
-        [entry.metadata, entry.namespace, entry.pod_name, entry.service_account] = texts;
+        let [metadata, namespace, pod_name, service_account] = texts.each_ref().map(String::as_str);
+        entry.texts = IpNames { metadata, namespace, pod_name, service_account }.into();
         entry.named_ports =
             ports.into_iter().map(|(name, port, proto)| NamedPort { name: name.into(), port, proto }).collect();
         entry

@@ -80,7 +80,9 @@ fn by_pod(shared: &Shared, text: &str) -> Result<Found, String> {
     let ips = shared.tables.ips.read.snapshot();
     let named = ips
         .iter()
-        .filter(|row| row.entry.namespace.as_deref() == Some(namespace) && row.entry.pod_name.as_deref() == Some(name));
+        .map(|row| (row, &row.entry.texts))
+        .filter(|(_, texts)| (texts.namespace(), texts.pod_name()) == (Some(namespace), Some(name)))
+        .map(|(row, _)| row);
     let mut named = named.filter(|row| cluster.is_none_or(|cluster| row.origin.cluster.as_str() == cluster));
     let row = named.by_ref().min_by_key(|row| row.origin.cluster.as_str() != own);
     let row = row.ok_or_else(|| format!("no cluster has an address of pod {text}; parties are {FORMS}"))?;

@@ -1,0 +1,92 @@
+//! What an address is called by the cluster that it is of.
+
+use std::fmt;
+
+/// The texts of an address, to be packed into [`IpTexts`]. An empty one is none.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct IpNames<'a> {
+    /// Free text of the writer.
+    pub metadata: &'a str,
+    pub namespace: &'a str,
+    pub pod_name: &'a str,
+    pub service_account: &'a str,
+}
+
+/// The same in one piece of memory: four of their own would weigh more than the rest of the address.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct IpTexts {
+    all: Box<str>,
+    /// Where each but the last one ends.
+    ends: [u32; 3],
+}
+
+// === impl IpTexts ===
+
+impl IpTexts {
+    pub fn metadata(&self) -> Option<&str> {
+        self.text(0)
+    }
+
+    pub fn namespace(&self) -> Option<&str> {
+        self.text(1)
+    }
+
+    pub fn pod_name(&self) -> Option<&str> {
+        self.text(2)
+    }
+
+    pub fn service_account(&self) -> Option<&str> {
+        self.text(3)
+    }
+
+    fn text(&self, at: usize) -> Option<&str> {
+        let end = |at: usize| self.ends.get(at).map_or(self.all.len(), |end| *end as usize);
+        let start = at.checked_sub(1).map_or(0, end);
+        Some(&self.all[start..end(at)]).filter(|text| !text.is_empty())
+    }
+}
+
+impl From<IpNames<'_>> for IpTexts {
+    fn from(names: IpNames<'_>) -> Self {
+        let texts = [names.metadata, names.namespace, names.pod_name, names.service_account];
+        let mut end = 0;
+        let ends = [0, 1, 2].map(|at: usize| {
+            end += u32::try_from(texts[at].len()).expect("names are shorter than 4 GiB");
+            end
+        });
+        Self { all: texts.concat().into(), ends }
+    }
+}
+
+impl fmt::Debug for IpTexts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries((0..4).map(|at| self.text(at).unwrap_or_default())).finish()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_text_comes_back_and_an_empty_one_is_none() {
+        for chosen in 0..16_u8 {
+            let text = |at: u8, text: &'static str| if chosen & (1 << at) == 0 { "" } else { text };
+            let (metadata, namespace, pod_name, service_account) =
+                (text(0, "frei"), text(1, "größe"), text(2, "web-1"), text(3, "x"));
+            let texts = IpTexts::from(IpNames { metadata, namespace, pod_name, service_account });
+            let some = |text: &'static str| Some(text).filter(|text| !text.is_empty());
+            assert_eq!(texts.metadata(), some(metadata), "{texts:?}");
+            assert_eq!(texts.namespace(), some(namespace), "{texts:?}");
+            assert_eq!(texts.pod_name(), some(pod_name), "{texts:?}");
+            assert_eq!(texts.service_account(), some(service_account), "{texts:?}");
+        }
+    }
+
+    #[test]
+    fn equal_in_one_piece_is_not_equal() {
+        let pod = |namespace, pod_name| IpTexts::from(IpNames { namespace, pod_name, ..IpNames::default() });
+        assert_ne!(pod("ab", "c"), pod("a", "bc"));
+        assert_eq!(pod("ab", "c"), pod("ab", "c"));
+    }
+}
