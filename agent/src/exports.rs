@@ -26,7 +26,7 @@ pub(crate) fn endpoint_exports(row: &Endpoint, node: &NodeName, host_ip: std::ne
         let metadata = &wire::ip::endpoint_metadata(node, row.id);
         let (namespace, pod_name, service_account) = (&row.namespace, &row.pod_name, &row.service_account);
         entry.texts = IpNames { metadata, namespace, pod_name, service_account }.into();
-        entry.named_ports = row.named_ports.as_slice().into();
+        entry.named_ports = row.named_ports.clone().into();
         Export { key: wire::ip::key(entry.prefix).into(), value: wire::ip::encode(&entry).into(), leased: true }
     };
     row.ips().map(export).collect()

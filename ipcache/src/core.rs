@@ -115,7 +115,10 @@ impl Core {
             self.touch(prefix);
         }
         for (prefix, claim) in now {
-            self.nodes.entry(prefix).or_default().push(claim);
+            let claims = self.nodes.entry(prefix).or_default();
+            // Nearly always the only one: a vector that grows takes room for four.
+            claims.reserve_exact(1);
+            claims.push(claim);
             self.touch(prefix);
         }
     }

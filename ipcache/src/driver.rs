@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use statedb::{Change, Initializer, Reader, Writer};
+use statedb::{Change, Initializer, Reader, RowRef, Writer};
 use tables::{CidrIdentity, Endpoint, Identity, IpClaim, IpcacheRow, NodeRow, PolicyProgress};
 
 use crate::{Core, Own, RowOp, node_claims};
@@ -42,7 +42,7 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
     let mut cidrs = tables.cidrs.changes();
     let mut progress = tables.progress.watch();
     let rows = tables.ipcache.reader();
-    let mut claims_of = BTreeMap::new();
+    let mut known: BTreeMap<_, RowRef<NodeRow>> = BTreeMap::new();
     // The table is initialised when all that feeds it is.
     let mut announced = Some(announced);
     loop {
@@ -56,17 +56,14 @@ async fn merge(tables: Inputs, announced: Initializer<IpcacheRow>) {
         }
         let (changed, all_nodes) = nodes.drain_with_snapshot();
         for change in changed {
-            let row = change.row();
-            let now = match &change {
-                Change::Upsert(row) => node_claims(&row.node, &tables.own),
-                Change::Delete(_) => Vec::new(),
+            let key = statedb::Row::key(&**change.row());
+            // The row, and not its claims: the table has it anyway.
+            let (before, now) = match change {
+                Change::Upsert(row) => (known.insert(key, row.clone()), Some(row)),
+                Change::Delete(_) => (known.remove(&key), None),
             };
-            let key = statedb::Row::key(&**row);
-            let before = match now.is_empty() {
-                true => claims_of.remove(&key),
-                false => claims_of.insert(key, now.clone()),
-            };
-            core.handle_node(before.unwrap_or_default(), now);
+            let claims = |row: RowRef<NodeRow>| node_claims(&row.node, &tables.own);
+            core.handle_node(before.map(claims).unwrap_or_default(), now.map(claims).unwrap_or_default());
         }
         let (changed, all_cidrs) = cidrs.drain_with_snapshot();
         for change in &changed {

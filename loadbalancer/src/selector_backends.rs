@@ -119,7 +119,7 @@ mod tests {
     fn address(namespace: &str, app: &str) -> Option<(IpEntry, Labels)> {
         let mut entry = IpEntry::new("10.0.0.1".parse().unwrap(), NumericIdentity::new(1000));
         entry.texts = IpNames { namespace, ..IpNames::default() }.into();
-        entry.named_ports = [NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp }].into();
+        entry.named_ports = vec![NamedPort { name: "http".into(), port: 8080, proto: Protocol::Tcp }].into();
         Some((entry, format!("k8s:app={app}").split(',').map(|label| label.parse().unwrap()).collect()))
     }
 

@@ -12,12 +12,13 @@ pub struct IpNames<'a> {
     pub service_account: &'a str,
 }
 
-/// The same in one piece of memory: four of their own would weigh more than the rest of the address.
+/// The same in one piece of memory: four of their own would weigh more than the rest of the address. Together at most
+/// 64 KiB, what no store's value of an address exceeds; what is longer is left out.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct IpTexts {
     all: Box<str>,
     /// Where each but the last one ends.
-    ends: [u32; 3],
+    ends: [u16; 3],
 }
 
 // === impl IpTexts ===
@@ -49,12 +50,17 @@ impl IpTexts {
 impl From<IpNames<'_>> for IpTexts {
     fn from(names: IpNames<'_>) -> Self {
         let texts = [names.metadata, names.namespace, names.pod_name, names.service_account];
-        let mut end = 0;
-        let ends = [0, 1, 2].map(|at: usize| {
-            end += u32::try_from(texts[at].len()).expect("names are shorter than 4 GiB");
-            end
-        });
-        Self { all: texts.concat().into(), ends }
+        let mut all = String::with_capacity(texts.iter().map(|text| text.len()).sum());
+        let mut ends = [0; 3];
+        for (at, text) in texts.into_iter().enumerate() {
+            if all.len() + text.len() <= usize::from(u16::MAX) {
+                all.push_str(text);
+            }
+            if let (Some(end), Ok(now)) = (ends.get_mut(at), u16::try_from(all.len())) {
+                *end = now;
+            }
+        }
+        Self { all: all.into(), ends }
     }
 }
 
@@ -81,6 +87,13 @@ mod tests {
             assert_eq!(texts.pod_name(), some(pod_name), "{texts:?}");
             assert_eq!(texts.service_account(), some(service_account), "{texts:?}");
         }
+    }
+
+    #[test]
+    fn what_is_too_long_is_left_out_and_nothing_else() {
+        let long = "x".repeat(usize::from(u16::MAX) - 3);
+        let texts = IpTexts::from(IpNames { metadata: "abc", namespace: &long, pod_name: "d", service_account: "" });
+        assert_eq!((texts.metadata(), texts.namespace(), texts.pod_name()), (Some("abc"), Some(&*long), None));
     }
 
     #[test]

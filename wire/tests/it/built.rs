@@ -35,7 +35,7 @@ fn an_address() {
     let metadata = &ip::endpoint_metadata(&"west-node-0".parse().unwrap(), model::EndpointId(100));
     entry.texts = IpNames { metadata, namespace: "shop", pod_name: "pod-0-0", service_account: "sa-0" }.into();
     let port = |name: &str, port| NamedPort { name: name.into(), port, proto: Protocol::Tcp };
-    entry.named_ports = [port("http", 8080), port("metrics", 9090)].into();
+    entry.named_ports = vec![port("http", 8080), port("metrics", 9090)].into();
     check("etcd-mode.txt", &ip::key(entry.prefix), &ip::encode(&entry));
 }
 

@@ -39,8 +39,8 @@ prop_compose! {
         entry.key = key;
         let [metadata, namespace, pod_name, service_account] = texts.each_ref().map(String::as_str);
         entry.texts = IpNames { metadata, namespace, pod_name, service_account }.into();
-        entry.named_ports =
-            ports.into_iter().map(|(name, port, proto)| NamedPort { name: name.into(), port, proto }).collect();
+        let ports = ports.into_iter().map(|(name, port, proto)| NamedPort { name: name.into(), port, proto });
+        entry.named_ports = ports.collect::<Vec<_>>().into();
         entry
     }
 }
