@@ -11,7 +11,10 @@ use nix::fcntl::{FallocateFlags, fallocate};
 use super::{DiskFile, Files, Lock, Mode};
 
 /// Zeros are written and synced in pieces of this size: somebody else's sync never waits behind more of them.
-const ZERO_PIECE: usize = 4 * 1024 * 1024;
+const ZERO_PIECE: u64 = 4 * 1024 * 1024;
+/// Zeros are written by the page. The kernel keeps what one call writes in folios as large as the call, and walks all of a
+/// folio for each of the small writes that follow: in folios of 2 MiB a put's write and sync cost 30 to 60 us more.
+const ZERO_PAGE: usize = 4096;
 
 /// The file system of the machine.
 #[derive(Debug, Clone, Copy)]
@@ -100,13 +103,14 @@ impl DiskFile for File {
         }
         // Allocated blocks are still marked unwritten, and the first write of each would change metadata in the middle
         // of a sync that someone waits for.
-        let zeros = vec![0; ZERO_PIECE.min(len as usize)];
         let mut offset = 0;
         while offset < len {
-            let piece = (len - offset).min(ZERO_PIECE as u64);
-            self.write_all_at(&zeros[..piece as usize], offset)?;
-            File::sync_data(self)?;
-            offset += piece;
+            let page = (len - offset).min(ZERO_PAGE as u64);
+            self.write_all_at(&[0; ZERO_PAGE][..page as usize], offset)?;
+            offset += page;
+            if offset == len || offset.is_multiple_of(ZERO_PIECE) {
+                File::sync_data(self)?;
+            }
         }
         self.set_len(len)
     }
