@@ -1,5 +1,7 @@
 //! Which number each label set of this node gets, as a state machine.
 
+mod pick;
+
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -314,7 +316,7 @@ impl Core {
             self.attempt(labels.clone(), number, Mode::Known, Users::All);
         } else if let Some(number) = set.granted.or(set.orphan) {
             self.attempt(labels.clone(), number, Mode::Recreate, Users::All);
-        } else if let Some(number) = self.pick() {
+        } else if let Some(number) = self.pick(labels, set.failures) {
             self.attempt(labels.clone(), number, Mode::New, Users::Nobody);
         } else {
             let (first, last) = (self.range.start(), self.range.end());
@@ -443,25 +445,6 @@ impl Core {
         self.set_granted(labels, None);
         self.set_phase(labels, Phase::Unsynced);
         self.sets.remove(labels);
-    }
-
-    /// A random number that the store does not show; `None` when all are taken.
-    fn pick(&mut self) -> Option<NumericIdentity> {
-        if self.exhausted {
-            return None;
-        }
-        let (first, last) = (*self.range.start(), *self.range.end());
-        let size = u64::from(last - first) + 1;
-        // xorshift64: enough to keep nodes from trying the same number.
-        self.random ^= self.random << 13;
-        self.random ^= self.random >> 7;
-        self.random ^= self.random << 17;
-        let start = self.random % size;
-        let number = |step: u64| u32::try_from((start + step) % size).ok().map(|at| NumericIdentity::new(first + at));
-        let free = |number: &NumericIdentity| !self.known.contains_key(number) && !self.granted.contains_key(number);
-        let found = (0..size).filter_map(number).find(free);
-        self.exhausted = found.is_none();
-        found
     }
 }
 

@@ -5,22 +5,23 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use futures_util::FutureExt;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use kvstore::{Backend, Cause, Leases};
+use kvstore::{Backend, Cause, Error, LeaseId, Leases, TxnResult};
 use model::{ClusterName, Labels, Source};
 use statedb::{Change, Reader, Writer};
 use tables::{Identity, IdentityGrant, IdentityRequest};
 
-use crate::{Attempt, Core, Effect, Outcome, held, txn};
+use crate::{Attempt, Core, Effect, Outcome, batch, held, txn};
 
-/// Transactions that are out at one time: a store syncs as many with one write to its disk.
-const AT_ONCE: usize = 64;
+/// Transactions that are out at one time: what comes meanwhile goes together with the next.
+const AT_ONCE: usize = 2;
 
 /// The file has every number: it is written at once, but not again for each of many that come together.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
+/// Nor more often than so many times as long as writing it took: with thousands of numbers nothing else would be done.
+const SAVE_SHARE: u32 = 20;
 
 /// What the allocator reads, writes and talks to.
 pub struct Inputs {
@@ -92,21 +93,21 @@ pub async fn run(inputs: Inputs) {
             }
         }
         if core.held_version() != saved && now >= save_at {
-            save_at = now + SAVE_INTERVAL;
+            let began = Instant::now();
             match held::save(&inputs.file, core.held()) {
                 Ok(()) => saved = core.held_version(),
                 Err(error) => tracing::error!(error = %error, "numbers in use would not survive a restart"),
             }
+            save_at = now + SAVE_INTERVAL.max(began.elapsed() * SAVE_SHARE);
         }
-        let free = AT_ONCE - out.len();
-        out.extend(due.drain(..free.min(due.len())).map(|attempt| attempt_once(&inputs, attempt)));
+        while out.len() < AT_ONCE && !due.is_empty() {
+            out.push(attempt_all(&inputs, batch::next(&mut due)));
+        }
         let timeout = [core.poll_timeout(), Some(save_at).filter(|_| core.held_version() != saved)];
         let timeout = timeout.into_iter().flatten().min();
         tokio::select! {
-            Some((attempt, outcome)) = out.next() => {
-                core.handle_outcome(runtime::now(), attempt, outcome);
-                // What came together is looked at together: the loop's own work is paid once.
-                while let Some(Some((attempt, outcome))) = out.next().now_or_never() {
+            Some(answered) = out.next() => {
+                for (attempt, outcome) in answered {
                     core.handle_outcome(runtime::now(), attempt, outcome);
                 }
             }
@@ -124,27 +125,59 @@ pub async fn run(inputs: Inputs) {
     }
 }
 
-async fn attempt_once(inputs: &Inputs, attempt: Attempt) -> (Attempt, Outcome) {
-    let outcome = ask(inputs, &attempt).await;
-    (attempt, outcome)
-}
-
-async fn ask(inputs: &Inputs, attempt: &Attempt) -> Outcome {
-    let key = txn::slave_key(&attempt.labels, inputs.node_ip);
-    let lease = match inputs.leases.lease_for(&key).await {
-        Ok(lease) => lease,
-        Err(error) => return Outcome::Failed(error.full()),
-    };
-    let request = txn::build(attempt, &inputs.cluster, inputs.node_ip, lease);
-    match inputs.store.txn(request).await {
-        Ok(answer) => txn::outcome(attempt, answer),
-        Err(error) => {
-            if error.cause == Cause::LeaseNotFound {
-                inputs.leases.handle_lease_not_found(lease);
+/// Tries all in one transaction. A store that does not take it (its bounds are its own) is asked for one after the other.
+async fn attempt_all(inputs: &Inputs, attempts: Vec<Attempt>) -> Vec<(Attempt, Outcome)> {
+    let mut outcomes = Vec::new();
+    let (mut batch, mut leases) = (Vec::new(), Vec::new());
+    for attempt in attempts {
+        match inputs.leases.lease_for(&txn::slave_key(&attempt.labels, inputs.node_ip)).await {
+            Ok(lease) => {
+                batch.push(attempt);
+                leases.push(lease);
             }
-            Outcome::Failed(error.full())
+            Err(error) => outcomes.push((attempt, Outcome::Failed(error.full()))),
         }
     }
+    if batch.is_empty() {
+        return outcomes;
+    }
+    let one_lease = leases.iter().all(|lease| Some(lease) == leases.first());
+    match ask(inputs, &batch, &leases).await {
+        Err(error)
+            if batch.len() > 1
+                && (matches!(error.cause, Cause::Refused(_) | Cause::TooLarge(_))
+                    // It does not say which.
+                    || (error.cause == Cause::LeaseNotFound && !one_lease)) =>
+        {
+            for (attempt, lease) in batch.into_iter().zip(leases) {
+                let answer = ask(inputs, std::slice::from_ref(&attempt), &[lease]).await;
+                outcomes.extend(judge(vec![attempt], answer));
+            }
+        }
+        answer => outcomes.extend(judge(batch, answer)),
+    }
+    outcomes
+}
+
+async fn ask(inputs: &Inputs, batch: &[Attempt], leases: &[LeaseId]) -> Result<TxnResult, Error> {
+    let build = |(attempt, lease): (&Attempt, &LeaseId)| txn::build(attempt, &inputs.cluster, inputs.node_ip, *lease);
+    let answer = inputs.store.txn(batch::together(batch.iter().zip(leases).map(build).collect())).await;
+    if let Err(error) = &answer
+        && error.cause == Cause::LeaseNotFound
+        && let Some((lease, others)) = leases.split_first()
+        && others.iter().all(|other| other == lease)
+    {
+        inputs.leases.handle_lease_not_found(*lease);
+    }
+    answer
+}
+
+fn judge(batch: Vec<Attempt>, answer: Result<TxnResult, Error>) -> impl Iterator<Item = (Attempt, Outcome)> {
+    let outcomes = match answer {
+        Ok(answer) => batch::outcomes(&batch, answer),
+        Err(error) => vec![Outcome::Failed(error.full()); batch.len()],
+    };
+    batch.into_iter().zip(outcomes)
 }
 
 /// Deletes the slave key; with the store down its lease does, unless the labels come back before.

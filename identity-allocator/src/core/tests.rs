@@ -234,3 +234,30 @@ fn number_given_to_other_labels_is_given_up() {
     bench.core.handle_synced(bench.now);
     bench.expect("try-New-cart=301");
 }
+
+#[test]
+fn nodes_try_the_same_number_for_the_same_labels_first_and_another_one_after() {
+    let (mut one, mut other) =
+        (Bench::new(65_536..=131_071), Bench { core: Core::new(65_536..=131_071, 99), now: Instant::now() });
+    let first = |bench: &mut Bench| {
+        bench.core.handle_synced(bench.now);
+        bench.core.handle_request(bench.now, labels("cart"));
+        bench.effects().1.remove(0)
+    };
+    let (ours, theirs) = (first(&mut one), first(&mut other));
+    assert_eq!(ours, theirs);
+    // Freed a short while ago: the same number would be refused until its quarantine ends.
+    let number = ours.number;
+    one.core.handle_outcome(one.now, ours, Outcome::Taken);
+    one.pass(BACKOFF);
+    assert_ne!(one.effects().1.remove(0).number, number);
+}
+
+#[test]
+fn the_number_that_is_tried_first_never_changes() {
+    // Nodes of two versions would fail each other's attempts.
+    let mut bench = Bench::new(65_536..=131_071);
+    bench.core.handle_synced(bench.now);
+    bench.core.handle_request(bench.now, labels("cart"));
+    bench.expect("try-New-cart=111865");
+}

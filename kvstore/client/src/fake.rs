@@ -3,6 +3,7 @@
 //! One suite runs on it and on etcd. Its leases run on a clock that only [`Fake::advance`] moves.
 
 mod history;
+mod txn;
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
@@ -12,8 +13,8 @@ use tokio::{sync::watch, time::sleep};
 
 use self::history::History;
 use crate::{
-    Backend, Cause, Compare, Error, Header, LeaseGrant, LeaseId, Op, OpResult, Operation, Pending, Range, RangeResult,
-    Revision, ServerStatus, Txn, TxnResult, WatchBatch, WatchStream,
+    Backend, Cause, Error, Header, LeaseGrant, LeaseId, Op, OpResult, Operation, Pending, Range, RangeResult, Revision,
+    ServerStatus, Txn, TxnResult, WatchBatch, WatchStream,
 };
 
 /// A handle; clones share the store.
@@ -193,22 +194,6 @@ impl State {
         existed
     }
 
-    fn holds(&self, compare: &Compare) -> bool {
-        let get = |key: &Bytes| self.history.get(key);
-        match compare {
-            Compare::Version(key, v) => get(key).map_or(0, |kv| kv.version) == *v,
-            Compare::CreateRevision(key, r) => get(key).map_or(0, |kv| kv.create_revision) == *r,
-            Compare::ModRevision(key, r) => get(key).map_or(0, |kv| kv.mod_revision) == *r,
-            Compare::Value(key, value) => get(key).is_some_and(|kv| kv.value == *value),
-            Compare::PrefixEmpty(prefix) => self.history.range(&Range::prefix(prefix.clone())).next().is_none(),
-            Compare::PrefixValue(prefix, value) => {
-                let range = Range::prefix(prefix.clone());
-                let mut found = self.history.range(&range).peekable();
-                found.peek().is_some() && found.all(|kv| kv.value == *value)
-            }
-        }
-    }
-
     fn range(&self, range: &Range) -> Result<RangeResult, Cause> {
         let limit = if range.limit == 0 { usize::MAX } else { range.limit as usize };
         let mut kvs = match range.revision {
@@ -222,43 +207,6 @@ impl State {
             Some(max) if size > max => Err(Cause::TooLarge(format!("{size} bytes, limit {max}"))),
             _ => Ok(RangeResult { header: self.header(), kvs, more }),
         }
-    }
-
-    fn txn(&mut self, txn: &Txn) -> Result<TxnResult, Cause> {
-        let succeeded = txn.compares.iter().all(|compare| self.holds(compare));
-        let ops = if succeeded { &txn.then } else { &txn.or_else };
-        for op in ops {
-            if let Op::Put { lease, .. } = op {
-                self.check_lease(*lease)?;
-            }
-        }
-        let writes = ops.iter().any(|op| match op {
-            Op::Put { .. } => true,
-            Op::Delete { key } => self.history.get(key).is_some(),
-            Op::DeletePrefix { prefix } => self.history.range(&Range::prefix(prefix.clone())).next().is_some(),
-            Op::Range(_) => false,
-        });
-        let revision = if writes { self.history.begin() } else { self.history.revision() };
-        let mut results = Vec::with_capacity(ops.len());
-        for op in ops {
-            results.push(match op {
-                Op::Put { key, value, lease } => {
-                    self.history.put(key.clone(), value.clone(), *lease, revision);
-                    OpResult::Put
-                }
-                Op::Delete { key } => OpResult::Deleted(self.history.delete(key, revision).into()),
-                Op::DeletePrefix { prefix } => {
-                    let keys: Vec<Bytes> =
-                        self.history.range(&Range::prefix(prefix.clone())).map(|kv| kv.key).collect();
-                    for key in &keys {
-                        self.history.delete(key, revision);
-                    }
-                    OpResult::Deleted(keys.len() as i64)
-                }
-                Op::Range(range) => OpResult::Range(self.range(range)?.kvs),
-            });
-        }
-        Ok(TxnResult { header: self.header(), succeeded, results })
     }
 }
 

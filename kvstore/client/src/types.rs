@@ -64,10 +64,20 @@ pub enum Compare {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Op {
-    Put { key: Bytes, value: Bytes, lease: Option<LeaseId> },
-    Delete { key: Bytes },
-    DeletePrefix { prefix: Bytes },
+    Put {
+        key: Bytes,
+        value: Bytes,
+        lease: Option<LeaseId>,
+    },
+    Delete {
+        key: Bytes,
+    },
+    DeletePrefix {
+        prefix: Bytes,
+    },
     Range(Range),
+    /// Its compares are looked at before anything of the whole is done.
+    Txn(Txn),
 }
 
 /// All compares hold: `then`; otherwise `or_else`. All of a branch or none of it happens, at one
@@ -92,6 +102,7 @@ pub enum OpResult {
     Put,
     Deleted(i64),
     Range(Vec<KeyValue>),
+    Txn { succeeded: bool, results: Vec<OpResult> },
 }
 
 /// One change of a watched key.
@@ -188,6 +199,7 @@ impl Txn {
             Op::Put { key, .. } | Op::Delete { key } => key.clone(),
             Op::DeletePrefix { prefix } => prefix.clone(),
             Op::Range(range) => range.key.clone(),
+            Op::Txn(txn) => txn.subject(),
         };
         self.then.first().or(self.or_else.first()).map(of).unwrap_or_default()
     }

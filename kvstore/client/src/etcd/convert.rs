@@ -55,6 +55,7 @@ fn op(op: Op) -> pb::TxnOp {
         Op::Delete { key } => pb::TxnOp::delete(key, None),
         Op::DeletePrefix { prefix } => pb::TxnOp::delete(prefix, Some(pb::DeleteOptions::new().with_prefix())),
         Op::Range(range) => pb::TxnOp::get(&range.key[..], Some(get_options(&range))),
+        Op::Txn(nested) => pb::TxnOp::txn(txn(nested)),
     }
 }
 
@@ -63,8 +64,10 @@ pub(super) fn op_result(result: pb::TxnOpResponse) -> OpResult {
         pb::TxnOpResponse::Put(_) => OpResult::Put,
         pb::TxnOpResponse::Delete(answer) => OpResult::Deleted(answer.deleted()),
         pb::TxnOpResponse::Get(mut answer) => OpResult::Range(answer.take_kvs().into_iter().map(key_value).collect()),
-        // We send no nested transactions.
-        pb::TxnOpResponse::Txn(_) => OpResult::Put,
+        pb::TxnOpResponse::Txn(answer) => OpResult::Txn {
+            succeeded: answer.succeeded(),
+            results: answer.op_responses().into_iter().map(op_result).collect(),
+        },
     }
 }
 

@@ -26,6 +26,7 @@ pub(crate) async fn run(store: &Store) {
     ranges_and_pages(&store.backend).await;
     println!("transactions");
     transactions(&store.backend).await;
+    nested_transactions(&store.backend).await;
     println!("watches");
     watches(&store.backend).await;
     println!("leases");
@@ -138,6 +139,29 @@ async fn transactions(store: &Arc<dyn Backend>) {
     let lease = Txn::when([]).then([Op::put("s3/d", "1", None), Op::put("s3/e", "1", Some(LeaseId(0x7777)))]);
     assert_eq!(store.txn(lease).await.unwrap_err().cause, Cause::LeaseNotFound);
     assert_eq!(keys(store, Range::key("s3/d")).await.len(), 0, "all or nothing");
+}
+
+async fn nested_transactions(store: &Arc<dyn Backend>) {
+    let take = |key: &str, other: &str| {
+        let taken = Txn::when([Compare::Version(b(key), 1)]).then([Op::Range(Range::key(b(key)))]);
+        Op::Txn(
+            Txn::when([Compare::Version(b(key), 0)]).then([Op::put(b(key), b(other), None)]).or_else([Op::Txn(taken)]),
+        )
+    };
+    let before = put(store, "s3n/a", "there").await;
+    let together = Txn::when([]).then([take("s3n/a", "1"), take("s3n/b", "2"), take("s3n/c", "3")]);
+    let answer = store.txn(together).await.unwrap();
+    assert_eq!(answer.header.revision, before + 1, "one revision for all");
+    let put = OpResult::Txn { succeeded: true, results: vec![OpResult::Put] };
+    assert_eq!(answer.results[1..], [put.clone(), put]);
+    let OpResult::Txn { succeeded: false, results } = &answer.results[0] else { panic!("{answer:?}") };
+    let [OpResult::Txn { succeeded: true, results }] = &results[..] else { panic!("{answer:?}") };
+    let [OpResult::Range(kvs)] = &results[..] else { panic!("{answer:?}") };
+    assert_eq!(&kvs[0].value[..], b"there");
+    // What the first puts the second does not see, so both would put.
+    let twice = Txn::when([]).then([take("s3n/d", "1"), take("s3n/d", "2")]);
+    assert!(matches!(store.txn(twice).await.unwrap_err().cause, Cause::Refused(_)));
+    assert_eq!(keys(store, Range::prefix("s3n/")).await, ["s3n/a", "s3n/b", "s3n/c"]);
 }
 
 /// The next events; batches without any are skipped.
