@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Instant;
 
-use kvstore::{Backend, Event, Follower, follow};
+use kvstore::{Backend, Event, Following};
 use model::{ClusterName, Source};
 use statedb::{Initializer, Row, Txn, Writer};
 use tables::{Alarm, Rejected};
@@ -65,18 +65,13 @@ impl Import {
         writer: Writer<D::Row>,
     ) -> impl Future<Output = ()> + Send + 'static {
         let initializer = writer.announce(self.source_name());
-        let (follower, driver) = follow(Arc::clone(&self.store), prefix.clone());
+        let following = Following::new(Arc::clone(&self.store), prefix.clone());
         let mut core = Core::new(decode, prefix, self.quota);
         if self.source == Source::ClusterMesh {
             core = core.damped();
         }
         let import = Running { import: self, core, writer, initializer: Some(initializer), initial: BTreeSet::new() };
-        async move {
-            tokio::select! {
-                () = driver => {}
-                () = import.run(follower) => {}
-            }
-        }
+        import.run(following)
     }
 }
 
@@ -92,7 +87,7 @@ struct Running<D: Decode> {
 // === impl Running ===
 
 impl<D: Decode> Running<D> {
-    async fn run(mut self, mut follower: Follower) {
+    async fn run(mut self, mut following: Following) {
         let reader = self.writer.reader();
         let mut versions = self.import.border.as_ref().map(|border| border.versions());
         let is_nodes = D::RESOURCE == "nodes";
@@ -101,8 +96,7 @@ impl<D: Decode> Running<D> {
             let timeout = self.core.poll_timeout(runtime::now());
             let mut asked = false;
             tokio::select! {
-                events = follower.next() => {
-                    let Some(events) = events else { return };
+                events = following.next() => {
                     let at = runtime::now();
                     self.import.health.handle_events(at, D::RESOURCE, &events);
                     if let Some(exporter) = &self.import.exporter {
@@ -126,10 +120,10 @@ impl<D: Decode> Running<D> {
             }
             let (relist, accept) = self.apply(at);
             if relist || asked {
-                follower.relist().await;
+                following.relist();
             }
             if accept {
-                follower.accept_absence().await;
+                following.accept_absence();
             }
         }
     }

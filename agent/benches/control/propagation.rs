@@ -13,7 +13,7 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::cold::read;
 use crate::content::{Size, TIMED, fill};
-use crate::part::Side;
+use crate::part::{Side, number};
 use crate::read::monotonic;
 use crate::report::{compare, line, median, pairs, percentile};
 use crate::server::{Kind, Server, client};
@@ -35,6 +35,8 @@ struct Times {
     put: f64,
     p50: f64,
     p99: f64,
+    /// Of the reader, in microseconds a change.
+    cpu: f64,
 }
 
 pub(crate) fn run() -> Result<()> {
@@ -62,6 +64,9 @@ pub(crate) fn run() -> Result<()> {
                 let values: Vec<(f64, f64)> = all.iter().map(|times| (of(&times[0]), of(&times[way]))).collect();
                 compare(&name, "ms", Some(aim), &values)?;
             }
+            let name = format!("{}, the reader's CPU for a change at {rate}/s among {others}", NAMES[way]);
+            let values: Vec<(f64, f64)> = all.iter().map(|times| (times[0].cpu, times[way].cpu)).collect();
+            compare(&name, "us", None, &values)?;
         }
         for (way, name) in NAMES.iter().enumerate() {
             let answered = median(all.iter().map(|times| times[way].put));
@@ -85,8 +90,10 @@ fn take(way: usize, others: u64) -> Result<Vec<Times>> {
     let mut reader = read(&server, side, "map", 0)?;
     let mut times = Vec::new();
     for (at, (rate, count)) in RATES.into_iter().enumerate() {
+        let before = number(&reader.ask("costs")?, "cpu")?;
         let puts = runtime.block_on(put(&client, at as u8, rate, count + WARM))?;
         std::thread::sleep(Duration::from_millis(500));
+        let cpu = (number(&reader.ask("costs")?, "cpu")? - before) * 1e6 / f64::from(count + WARM);
         let mut arrived = BTreeMap::new();
         for line in reader.ask("stamps")? {
             let mut words = line.split(' ').skip(1);
@@ -107,6 +114,7 @@ fn take(way: usize, others: u64) -> Result<Vec<Times>> {
             put: percentile(counted.map(|put| (put.answered - put.started) as f64 / 1e6), 0.5),
             p50: percentile(ways.iter().copied(), 0.5),
             p99: percentile(ways.iter().copied(), 0.99),
+            cpu,
         };
         eprintln!("{} among {others} at {rate}/s: {taken:.2?} ms", NAMES[way]);
         times.push(taken);

@@ -27,6 +27,7 @@ mod error;
 mod etcd;
 
 pub mod fake;
+mod following;
 mod leases;
 mod list;
 mod list_watch;
@@ -47,6 +48,7 @@ pub use core::{
 };
 pub use error::{Cause, Error, Operation, chain};
 pub use etcd::{AuthStatus, ConnectError, Etcd, auth_status, client as etcd_client};
+pub use following::Following;
 pub use leases::{KEY_LEASE_TTL, LOCK_LEASE_TTL, Leases};
 pub use list::{Listed, list};
 pub use list_watch::{Follower, follow};

@@ -1,12 +1,11 @@
-//! The driver of [`ListWatch`]: carries out its effects, one at a time.
+//! A prefix, followed by a task for a reader that may be elsewhere: [`Following`], and a queue between the two.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::sync::mpsc;
-use tracing::debug;
 
-use crate::{Backend, Effect, Error, Event, ListWatch, WatchBatch, WatchStream};
+use crate::{Backend, Event, Following};
 
 /// Batches on their way to the reader. Few, because each may be a page of 8 MiB.
 const QUEUE: usize = 4;
@@ -31,7 +30,7 @@ pub fn follow(
 ) -> (Follower, impl Future<Output = ()> + Send + 'static) {
     let (events, receiver) = mpsc::channel(QUEUE);
     let (control, commands) = mpsc::channel(1);
-    let driver = drive(backend, ListWatch::new(prefix), events, commands);
+    let driver = drive(Following::new(backend, prefix), events, commands);
     (Follower { events: receiver, control }, driver)
 }
 
@@ -55,66 +54,20 @@ impl Follower {
     }
 }
 
-async fn drive(
-    backend: Arc<dyn Backend>,
-    mut core: ListWatch,
-    events: mpsc::Sender<Vec<Event>>,
-    mut commands: mpsc::Receiver<Control>,
-) {
-    let mut stream: Option<Box<dyn WatchStream>> = None;
+async fn drive(mut following: Following, events: mpsc::Sender<Vec<Event>>, mut commands: mpsc::Receiver<Control>) {
     loop {
-        while let Some(effect) = core.poll_effect() {
-            match effect {
-                Effect::Emit(batch) => {
-                    if events.send(batch).await.is_err() {
-                        return;
-                    }
-                }
-                Effect::Prove(range) => {
-                    stream = None;
-                    let answer = backend.range(range).await;
-                    core.handle_proof(runtime::now(), logged(answer), rand::random());
-                }
-                Effect::List(range) => {
-                    stream = None;
-                    let answer = backend.range(range).await;
-                    core.handle_page(runtime::now(), logged(answer), rand::random());
-                }
-                Effect::Watch { range, from } => match backend.watch(range, from).await {
-                    Ok(opened) => stream = Some(opened),
-                    Err(error) => core.handle_batch(runtime::now(), logged(Err(error)), rand::random()),
-                },
-            }
-        }
-        let timeout = core.poll_timeout();
         tokio::select! {
-            answer = next_batch(&mut stream) => {
-                if answer.is_err() {
-                    stream = None;
+            told = following.next() => {
+                if events.send(told).await.is_err() {
+                    return;
                 }
-                core.handle_batch(runtime::now(), logged(answer), rand::random());
             }
-            () = runtime::sleep_until(timeout) => core.handle_timeout(runtime::now()),
             command = commands.recv() => match command {
-                Some(Control::AcceptAbsence) => core.handle_accept_absence(),
-                Some(Control::Relist) => core.handle_relist(),
+                Some(Control::AcceptAbsence) => following.accept_absence(),
+                Some(Control::Relist) => following.relist(),
                 None => return,
             },
             () = events.closed() => return,
         }
     }
-}
-
-async fn next_batch(stream: &mut Option<Box<dyn WatchStream>>) -> Result<WatchBatch, Error> {
-    match stream {
-        Some(stream) => stream.next().await,
-        None => std::future::pending().await,
-    }
-}
-
-fn logged<T>(answer: Result<T, Error>) -> Result<T, Error> {
-    if let Err(error) = &answer {
-        debug!(error = error.full(), "list-watch interrupted");
-    }
-    answer
 }
