@@ -15,8 +15,9 @@ use tables::{Identity, IdentityGrant, IdentityRequest};
 
 use crate::{Attempt, Core, Effect, Outcome, batch, held, txn};
 
-/// Transactions that are out at one time: what comes meanwhile goes together with the next.
-const AT_ONCE: usize = 2;
+/// Transactions that are out at one time: what comes meanwhile goes together with the next. With two of them many workers
+/// split in halves that take turns, and the store syncs half as much each time.
+const AT_ONCE: usize = 1;
 
 /// The file has every number: it is written at once, but not again for each of many that come together.
 const SAVE_INTERVAL: Duration = Duration::from_millis(200);
