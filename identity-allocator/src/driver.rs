@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use kvstore::{Backend, Cause, Error, LeaseId, Leases, TxnResult};
@@ -94,12 +94,12 @@ pub async fn run(inputs: Inputs) {
             }
         }
         if core.held_version() != saved && now >= save_at {
-            let began = Instant::now();
+            let began = runtime::now();
             match held::save(&inputs.file, core.held()) {
                 Ok(()) => saved = core.held_version(),
                 Err(error) => tracing::error!(error = %error, "numbers in use would not survive a restart"),
             }
-            save_at = now + SAVE_INTERVAL.max(began.elapsed() * SAVE_SHARE);
+            save_at = now + SAVE_INTERVAL.max((runtime::now() - began) * SAVE_SHARE);
         }
         while out.len() < AT_ONCE && !due.is_empty() {
             out.push(attempt_all(&inputs, batch::next(&mut due)));
