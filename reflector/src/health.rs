@@ -127,6 +127,10 @@ impl StoreHealth {
     pub(crate) fn handle_events(&self, now: Instant, resource: &'static str, events: &[Event]) {
         let listed = events.iter().any(|event| matches!(event, Event::ListDone | Event::Relisted { .. }));
         let mut state = self.state.lock();
+        if resource == "nodes" && events.contains(&Event::StoreUnknown) {
+            // That they came back to the store before says nothing of this one.
+            state.nodes_back = None;
+        }
         let prefix = state.prefixes.entry(resource).or_default();
         prefix.last_event = Some(now);
         if listed {
@@ -187,6 +191,16 @@ impl StoreHealth {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn nodes_that_came_back_to_a_store_say_nothing_of_the_next_one() {
+        let (health, now) = (StoreHealth::new(Duration::from_secs(900)), runtime::now());
+        health.handle_nodes_back(now);
+        health.handle_events(now, "ip", &[Event::StoreUnknown]);
+        assert!(health.nodes_back().is_some(), "the nodes' own list may have come first");
+        health.handle_events(now, "nodes", &[Event::StoreUnknown, Event::Relisted { unproven: 51 }]);
+        assert!(health.nodes_back().is_none() && health.evidence(now, "nodes").nodes_back.is_none());
+    }
 
     #[test]
     fn heartbeats_are_fresh_since_the_last_gap() {
